@@ -1,0 +1,79 @@
+"""The WSGI application: a table of routes over one database, the cluster's members and its conductors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+
+from ironic_lite.api import faults
+from ironic_lite.api.lite import Sensors
+from ironic_lite.api.middleware import Reception
+from ironic_lite.api.serving import BMCWaits, Serving
+from ironic_lite.api.v1.conductors import ConductorItem, Conductors
+from ironic_lite.api.v1.drivers import DriverItem, DriverProperties, Drivers
+from ironic_lite.api.v1.node_actions import BootDevices, BootDeviceState, LegacyValidate, Maintenance, Validate
+from ironic_lite.api.v1.node_parts import History, HistoryItem, NodePorts, NodePortsDetail, Traits
+from ironic_lite.api.v1.node_states import PowerState, ProvisionState, States
+from ironic_lite.api.v1.nodes import NodeItem, Nodes, NodesDetail
+from ironic_lite.api.v1.ports import PortItem, Ports, PortsDetail
+from ironic_lite.api.v1.root import V1, Root
+from ironic_lite.clock import Clock
+from ironic_lite.cluster import transport
+from ironic_lite.cluster.members import Members
+from ironic_lite.db.engine import Database
+
+
+def routes(serving: Serving) -> dict[str, Any]:
+    """Every path and what answers it."""
+    return {
+        "/": Root(),
+        "/v1": V1(),
+        "/v1/nodes": Nodes(serving),
+        "/v1/nodes/detail": NodesDetail(serving),
+        "/v1/nodes/validate": LegacyValidate(serving),
+        "/v1/nodes/states/{ident}": States(serving),
+        "/v1/nodes/{ident}": NodeItem(serving),
+        "/v1/nodes/{ident}/history": History(serving),
+        "/v1/nodes/{ident}/history/{uuid}": HistoryItem(serving),
+        "/v1/nodes/{ident}/maintenance": Maintenance(serving),
+        "/v1/nodes/{ident}/management/boot_device": BootDeviceState(serving),
+        "/v1/nodes/{ident}/management/boot_device/supported": BootDevices(serving),
+        "/v1/nodes/{ident}/ports": NodePorts(serving),
+        "/v1/nodes/{ident}/ports/detail": NodePortsDetail(serving),
+        "/v1/nodes/{ident}/states": States(serving),
+        "/v1/nodes/{ident}/states/power": PowerState(serving),
+        "/v1/nodes/{ident}/states/provision": ProvisionState(serving),
+        "/v1/nodes/{ident}/traits": Traits(serving),
+        "/v1/nodes/{ident}/validate": Validate(serving),
+        "/v1/ports": Ports(serving),
+        "/v1/ports/detail": PortsDetail(serving),
+        "/v1/ports/{ident}": PortItem(serving),
+        "/v1/drivers": Drivers(serving),
+        "/v1/drivers/{name}": DriverItem(serving),
+        "/v1/drivers/{name}/properties": DriverProperties(serving),
+        "/v1/conductors": Conductors(serving),
+        "/v1/conductors/{hostname}": ConductorItem(serving),
+        "/lite/v1/nodes/{ident}/sensors": Sensors(serving),
+    }
+
+
+def application(
+    database: Database, members: Members, conductors: transport.Conductors, clock: Clock, *, threads: int = 16
+) -> falcon.App[falcon.Request, falcon.Response]:
+    """The API. At most half of the server's `threads` ever wait for a BMC."""
+    serving = Serving(database, members, conductors, clock, BMCWaits(max(1, threads // 2)))
+    app: falcon.App[falcon.Request, falcon.Response] = falcon.App(
+        middleware=[Reception(clock)], response_type=_Response
+    )
+    faults.register(app)
+    for path, resource in routes(serving).items():
+        app.add_route(path, resource)
+    return app
+
+
+class _Response(falcon.Response):
+    """An answer without a body has no content type (Falcon would add its default)."""
+
+    def _wsgi_headers(self, media_type: str | None = None) -> list[tuple[str, str]]:
+        return super()._wsgi_headers(media_type if self.data else None)

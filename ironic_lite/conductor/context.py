@@ -1,0 +1,82 @@
+"""What every flow of one conductor works with."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from ironic_lite import errors
+from ironic_lite.clock import Clock, Deadline
+from ironic_lite.cluster.members import Members
+from ironic_lite.config import Int, Section
+from ironic_lite.db.engine import Database
+from ironic_lite.drivers.interfaces import Sensors
+from ironic_lite.executors.taskpool import TaskPool
+
+
+class conf(Section, name="conductor"):
+    """How long a BMC may take."""
+
+    synchronous_call_timeout = Int(
+        25, min=1, help="Seconds that a client's call may wait for a BMC (boot device); clients give up after 30."
+    )
+    poll_timeout = Int(30, min=1, help="Seconds that one visit of the power sync or the sensors to a BMC may take.")
+
+
+class Work(StrEnum):
+    """The kinds of a conductor's work; what each may use of the pool: `conductor.kinds`."""
+
+    ACTIONS = "actions"
+    POWER_SYNC = "power sync"
+    POWER_RECOVERY = "power recovery"
+    SENSORS = "sensor collection"
+    HOUSE_KEEPING = "house-keeping"
+
+
+class SensorReport(msgspec.Struct, frozen=True):
+    """The sensors of one node as last collected; the time is UTC without a zone."""
+
+    collected_at: datetime.datetime
+    sensors: Sensors
+
+
+class Conductor:
+    """One running conductor. Dictionaries are keyed by node UUID, and forget nodes that are gone."""
+
+    def __init__(self, host: str, database: Database, members: Members, pool: TaskPool, clock: Clock) -> None:
+        self.host: Final = host
+        self.database: Final = database
+        self.members: Final = members
+        self.pool: Final = pool
+        self.clock: Final = clock
+        self.interrupted: Final = threading.Event()
+        self.sensors: Final[dict[str, SensorReport]] = {}
+        self.failed_visits: Final[dict[str, int]] = {}
+
+    def owns(self, uuid: str, driver: str, group: str) -> bool:
+        """Whether the ring gives the node to this conductor."""
+        owner = self.members.current().owner(uuid, driver, group)
+        return owner is not None and owner.hostname == self.host
+
+    def forget_all_but(self, known: set[str]) -> None:
+        """Drop what is remembered of every other node."""
+        for memory in (self.sensors, self.failed_visits):
+            for uuid in memory.keys() - known:
+                memory.pop(uuid, None)
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises `Interrupted` when the conductor stops."""
+        if self.clock.wait(self.interrupted, seconds):
+            raise errors.Interrupted(what="The work")
+
+    def call_deadline(self) -> Deadline:
+        """By when a client's call must have its answer from a BMC."""
+        return Deadline(self.clock, conf.synchronous_call_timeout)
+
+    def poll_deadline(self) -> Deadline:
+        """By when one visit must have ended."""
+        return Deadline(self.clock, conf.poll_timeout)

@@ -1,0 +1,155 @@
+"""Exclusive hold of one node, across processes and hosts, as columns of its row.
+
+Guarantees: (1) at most one holder of a node: `db.nodes.take` demands that nobody holds it; (2) every write under the
+lock is fenced by `lock_id`: who lost the lock (broken, taken over, a second life of the same host) writes nothing;
+(3) it is released exactly once: by the block that took it, or by the work that the block handed it to, together with
+the result, in one statement; (4) nothing is written before the lock is taken, so a refusal has nothing to undo;
+(5) it is never waited for. BMCs have no fence: `permit` is asked right before each request that changes hardware, and
+trusts a proof of the lock for `PERMIT_VALID_S` of boot time. A process frozen exactly between a permit and its
+request is the limit of this.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Concatenate, Final, ParamSpec, Self
+
+import msgspec
+
+from ironic_lite import errors
+from ironic_lite.clock import Deadline, new_uuid
+from ironic_lite.conductor.context import Conductor
+from ironic_lite.db import nodes
+from ironic_lite.db.nodes import Event, Hold
+from ironic_lite.domain.node import FIELDS, Node
+from ironic_lite.drivers.interfaces import Attempt
+from ironic_lite.executors.taskpool import Slot
+
+P = ParamSpec("P")
+LOG = logging.getLogger(__name__)
+PERMIT_VALID_S: Final = 1.0
+RELEASE_RETRIES_S: Final = (1.0, 2.0, 4.0, 8.0)
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a piece of work wants written as it lets go."""
+
+    changes: Mapping[str, Any] = {}
+    event: Event | None = None
+
+
+class NodeLock:
+    """Hold `node` until the `with` block, or the work that it hands the lock to, ends."""
+
+    def __init__(self, conductor: Conductor, node: Node, purpose: str, coming: Mapping[str, Any] | None = None) -> None:
+        """Take the lock, if the node still is as it was read, and write what is `coming` in the same statement.
+
+        Raises `NodeLocked`, or `Conflict` if the node changed meanwhile.
+        """
+        self.conductor, self.purpose = conductor, purpose
+        self.node = _as_written(node, coming or {})
+        self._hold = Hold(conductor.host, new_uuid())
+        self._proven_at = conductor.clock.boottime()
+        self._handed_over = False
+        nodes.take(conductor.database, node, self._hold, purpose, coming or {})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._handed_over:
+            self.finish(Result())
+
+    def write(self, **changes: Any) -> None:
+        """Change the node. Raises `LockLost`."""
+        began = self.conductor.clock.boottime()
+        nodes.write(self.conductor.database, self.node.uuid, self._hold, self.purpose, changes)
+        self.node = _as_written(self.node, changes)
+        self._proven_at = began
+
+    def permit(self) -> None:
+        """Pass if the node is still ours. Raises `LockLost`."""
+        began = self.conductor.clock.boottime()
+        if began - self._proven_at < PERMIT_VALID_S:
+            return
+        if not nodes.is_held(self.conductor.database, self.node.uuid, self._hold):
+            raise errors.LockLost(node=self.node.label, purpose=self.purpose)
+        self._proven_at = began
+
+    def attempt(self, deadline: Deadline) -> Attempt:
+        """What a driver needs for one piece of work on the hardware."""
+        return Attempt(deadline=deadline, permit=self.permit, pause=self.conductor.pause, report=self._report)
+
+    def continue_in(
+        self,
+        slot: Slot,
+        work: Callable[Concatenate[NodeLock, P], Result],
+        failed: Callable[[NodeLock, str], Result],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Hand the lock to `work`, which runs in `slot`; its result is written as the lock is released.
+
+        If it raises, what `failed(lock, reason)` makes of the reason is written instead.
+        """
+        self._handed_over = True
+        slot.run(lambda: self.run(work, failed, *args, **kwargs))
+
+    def run(
+        self,
+        work: Callable[Concatenate[NodeLock, P], Result],
+        failed: Callable[[NodeLock, str], Result],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Do the work here and now, and let go with what it returns; errors are handled as in `continue_in`."""
+        try:
+            result = work(self, *args, **kwargs)
+        except errors.LockLost as exc:
+            LOG.warning("%s", exc)
+            return
+        except errors.Error as exc:
+            result = failed(self, str(exc))
+        except Exception as exc:
+            LOG.exception("Node %s: %s failed unexpectedly.", self.node.label, self.purpose)
+            result = failed(self, f"an unexpected {type(exc).__name__} occurred; the conductor's log says where")
+        self.finish(result)
+
+    def finish(self, result: Result) -> None:
+        """Write the result and let go, in one statement.
+
+        A database that is away is asked again a few times: a lock left behind stops the node.
+        """
+        self._handed_over = True
+        self._release(result)
+
+    def _release(self, result: Result) -> None:
+        for wait_s in (*RELEASE_RETRIES_S, None):
+            try:
+                nodes.release(
+                    self.conductor.database, self.node.uuid, self._hold, self.purpose, result.changes, result.event
+                )
+            except errors.DatabaseUnavailable as exc:
+                if wait_s is None:
+                    LOG.exception("Node %s stays locked by %s.", self.node.label, self.purpose)
+                    return
+                LOG.warning("Node %s can't be released yet: %s", self.node.label, exc)
+                self.conductor.clock.wait(threading.Event(), wait_s)
+            except errors.LockLost as exc:
+                LOG.warning("%s", exc)
+                return
+            else:
+                return
+
+    def _report(self, text: str) -> None:
+        LOG.info("Node %s: %s: %s", self.node.label, self.purpose, text)
+
+
+def _as_written(node: Node, changes: Mapping[str, Any]) -> Node:
+    """The node as its row is now; columns that a `Node` does not carry are in the row alone."""
+    return msgspec.structs.replace(node, **{name: changes[name] for name in changes.keys() & FIELDS})

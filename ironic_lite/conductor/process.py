@@ -1,0 +1,195 @@
+"""The conductor as a service: what it is made of, in which order it starts and stops.
+
+Guarantees: start: the locks of an earlier life are freed before JSON-RPC listens, and JSON-RPC serves before the
+cluster is told of it, so that no call meets a half-made conductor. Stop, under one deadline: no new work (cluster,
+agenda, JSON-RPC), then the running work has until shortly before the deadline to end by itself, then it is
+interrupted, then its locks are freed with the reason; the heartbeat goes on, with online = 0, until the end, so that
+nobody takes over nodes that are still worked on. A drain is the first step of a stop without the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+# From `backend.base`: `oslo_service.service` would choose the eventlet backend at import.
+from oslo_service.backend.base import ServiceBase
+
+from ironic_lite import errors
+from ironic_lite.clock import Clock, Deadline, SystemClock
+from ironic_lite.cluster import rpc
+from ironic_lite.cluster.members import Members, heartbeat_conf
+from ironic_lite.cluster.transport import MAX_BODY_KIB, Application, Credentials
+from ironic_lite.cluster.transport import conf as rpc_conf
+from ironic_lite.conductor import boot, kinds, power, provision, recovery, sensors, validation
+from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.schedule import Schedule
+from ironic_lite.config import Host, Int, Section, Str, Strings
+from ironic_lite.db import conductors, migrate, nodes
+from ironic_lite.db.conductors import Drivers
+from ironic_lite.db.engine import open_database
+from ironic_lite.drivers import registry
+from ironic_lite.executors.agenda import Agenda, Recurring
+from ironic_lite.executors.taskpool import TaskPool
+from ironic_lite.web.limits import Limits
+from ironic_lite.web.server import Server
+
+LOG = logging.getLogger(__name__)
+
+# Importing these modules is what makes their functions callable; the tuple says so to readers and linters.
+METHODS = (boot, power, provision, sensors, validation)
+INTERRUPT_BEFORE_S = 5.0
+RPC_DRAIN_S = 5.0
+POOL_STUCK_AFTER_S = 900.0  # full, and nothing ended: longer than any work may take (soft_power_off_timeout)
+
+
+class default_conf(Section, name="DEFAULT"):
+    """Who this conductor is, and what it can drive."""
+
+    host = Host(socket.gethostname(), sample_default="localhost", help="Name of this conductor, unique in the cluster.")
+    enabled_hardware_types = Strings(["ipmi", "redfish"], help="Hardware types that this conductor serves.")
+
+
+class conf(Section, name="conductor"):
+    """The conductor's frame."""
+
+    heartbeat_interval = Int(10, min=1, help="Seconds between two heartbeats of a conductor.")
+    conductor_group = Str("", help="Conductor group that this conductor serves; lower case.")
+
+
+class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has no types
+    """One conductor, to oslo.service's contract: start, stop, wait, reset."""
+
+    def __init__(self, listener: socket.socket, credentials: Credentials, stop_timeout_s: float) -> None:
+        """`stop` ends within `stop_timeout_s` and a few seconds."""
+        self._listener, self._credentials, self._stop_timeout_s = listener, credentials, stop_timeout_s
+        self._clock: Clock = SystemClock()
+        self._online, self._keeps_registration, self._quiet = True, False, False
+
+    def start(self) -> None:
+        """Serve. Raises `ConfigurationError` or `DatabaseUnavailable` when that is not possible."""
+        host, drivers = default_conf.host, enabled_drivers()
+        database = open_database()
+        migrate.demand_current(database)
+        freed = recovery.free_locks(database, host, recovery.AT_START)
+        if freed:
+            LOG.warning("%d locks of an earlier life of conductor %s were freed.", freed, host)
+        table = kinds.kinds()
+        pool = TaskPool("conductor", kinds.conf.workers_pool_size, table, self._clock, reserved=kinds.reserved())
+        LOG.info("Conductor %s has %s.", host, kinds.described(table))
+        self._conductor = Conductor(host, database, Members(database, self._clock), pool, self._clock)
+        self._rpc = Server(
+            "json-rpc",
+            self._listener,
+            Application(rpc.Dispatcher(self._conductor), self._credentials),
+            threads=rpc_conf.threads,
+            limits=Limits(body_kib=MAX_BODY_KIB),
+        )
+        self._rpc.start()
+        self._begin(conductors.Conductor(host, rpc_url(self._listener), conf.conductor_group.lower(), drivers))
+        LOG.info("Conductor %s serves %s.", host, ", ".join(sorted(drivers)))
+
+    def _begin(self, row: conductors.Conductor) -> None:
+        """Tell the cluster, and take up what is ours."""
+        database, clock = self._conductor.database, self._clock
+        conductors.register(database, row)
+        self._beaten_at = self._moved_at = clock.monotonic()
+        self._executed = 0
+        beat = Recurring("heartbeat", lambda: conf.heartbeat_interval, self._heartbeat)
+        self._heart = Agenda("heartbeat", [beat], clock)
+        self._heart.start()
+        owns = self._conductor.owns
+        ours = [one for one in nodes.stranded(database) if owns(one.uuid, one.driver, one.conductor_group)]
+        recovery.fail_stranded(database, ours)
+        self._schedule = Schedule(self._conductor)
+        self._agenda = Agenda("agenda", self._schedule.rows(), clock, self._conductor.pool, Work.HOUSE_KEEPING)
+        self._agenda.start()
+
+    def stop(self) -> None:
+        """End, with running work given its time."""
+        deadline = Deadline(self._clock, self._stop_timeout_s)
+        database, pool = self._conductor.database, self._conductor.pool
+        self._take_no_more_work(deadline)
+        if pool.drain(Deadline(self._clock, max(0.0, deadline.left_s() - INTERRUPT_BEFORE_S))):
+            self._conductor.interrupted.set()
+            left = pool.drain(deadline)
+            if left:
+                LOG.error("Given up because time to stop is over: %s.", ", ".join(left))
+        try:
+            recovery.free_locks(database, self._conductor.host, recovery.AT_STOP)
+        except errors.DatabaseUnavailable as exc:
+            LOG.error("Locks could not be freed, and are at the next start: %s", exc)  # noqa: TRY400  # no trace needed
+        self._heart.stop(Deadline(self._clock, 5))
+        registry.close_all(Deadline(self._clock, 5))
+        database.dispose()
+
+    def wait(self) -> None:
+        """Nothing is left to wait for when `stop` returns."""
+
+    def reset(self) -> None:
+        """Take over how many of each kind may run; all other options are read live."""
+        table = kinds.kinds()
+        self._conductor.pool.set_caps(table)
+        LOG.info("Conductor %s has %s.", self._conductor.host, kinds.described(table))
+
+    def drain(self) -> None:
+        """Take no more work; the heartbeat and what runs go on. Bounded as `stop` is."""
+        self._take_no_more_work(Deadline(self._clock, self._stop_timeout_s))
+
+    def is_busy(self) -> bool:
+        """Whether a worker is at work."""
+        return self._conductor.pool.stats().busy > 0
+
+    def moves(self) -> bool:
+        """Whether the cluster heard of us lately, JSON-RPC's serving thread turns, and work ends or finds a worker."""
+        now, pool = self._clock.monotonic(), self._conductor.pool.stats()
+        if pool.executed != self._executed or pool.busy < pool.limit:
+            self._executed, self._moved_at = pool.executed, now
+        beats = now - self._beaten_at < heartbeat_conf.heartbeat_timeout
+        return self._rpc.moves() and beats and now - self._moved_at < POOL_STUCK_AFTER_S
+
+    def keep_registration(self) -> None:
+        """Stay online for the cluster at the next stop: this conductor comes back soon, and its nodes wait for it."""
+        self._keeps_registration = True
+
+    def _take_no_more_work(self, deadline: Deadline) -> None:
+        if self._quiet:
+            return
+        self._quiet = True
+        self._online = self._keeps_registration
+        self._heartbeat_once()
+        self._schedule.stop()
+        self._agenda.stop(deadline)
+        self._rpc.drain(min(RPC_DRAIN_S, deadline.left_s()))
+
+    def _heartbeat(self) -> None:
+        if not conductors.heartbeat(self._conductor.database, self._conductor.host, online=self._online):
+            raise errors.ConductorNotFound(conductor=self._conductor.host)
+        self._beaten_at = self._clock.monotonic()
+
+    def _heartbeat_once(self) -> None:
+        try:
+            self._heartbeat()
+        except (errors.Unavailable, errors.ConductorNotFound) as exc:
+            LOG.warning("The cluster can't be told that this conductor stops: %s", exc)
+
+
+def enabled_drivers() -> Drivers:
+    """The enabled hardware types with the names of their interfaces. Raises `ConfigurationError` for unknown ones."""
+    try:
+        types = [registry.load(name) for name in default_conf.enabled_hardware_types]
+    except errors.DriverNotFound as exc:
+        known = ", ".join(one.name for one in registry.HARDWARE_TYPES)
+        reason = f"[DEFAULT]enabled_hardware_types: {exc} Known are: {known}."
+        raise errors.ConfigurationError(reason=reason) from exc
+    return {one.name: {kind: list(names) for kind, names in one.interfaces.items()} for one in types}
+
+
+def rpc_url(listener: socket.socket) -> str:
+    """Where the APIs reach this conductor."""
+    if rpc_conf.advertised_url:
+        return rpc_conf.advertised_url
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = default_conf.host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,254 @@
+"""The statements on nodes.
+
+Guarantees: (1) a node is changed only by a statement that proves its right to: either it holds the node's lock
+(`reservation` and `lock_id` both match: the fence), or the node is unreserved and has not changed since it was read
+(`revision`); (2) at most one holder at a time, on any number of hosts: `take` demands `reservation IS NULL`;
+(3) each change counts `revision` up. Rules that hold on SQLite, PostgreSQL and MariaDB alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from ironic_lite import errors
+from ironic_lite.clock import new_uuid
+from ironic_lite.db.engine import Database, utc_now
+from ironic_lite.db.tables import node_history, nodes, ports
+from ironic_lite.domain import names
+from ironic_lite.domain.node import FIELDS, Node
+from ironic_lite.domain.states import NOT_SYNCED, WORKING, Fault
+
+c: Final = nodes.c
+_COLUMNS: Final = tuple(c[name] for name in FIELDS)
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """Who holds a node: the host, and which of its holds this is. Two lives of one host have different ids."""
+
+    host: str
+    lock_id: str
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One row of a node's history, written with the result that it tells of."""
+
+    event_type: str
+    severity: str
+    event: str
+    user: str | None = None
+
+
+def fetch(database: Database, ident: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Row[Any]:
+    """Those columns of the node with that UUID or name. Raises `NodeNotFound`."""
+    with database.read() as connection:
+        row = connection.execute(
+            _select(tuple(columns), "uuid" if names.is_uuid(ident) else "name"), {"ident": ident}
+        ).first()
+    if row is None:
+        raise errors.NodeNotFound(node=ident)
+    return row
+
+
+def get(database: Database, ident: str) -> Node:
+    """The node with that UUID or name. Raises `NodeNotFound`."""
+    return _as_node(fetch(database, ident, _COLUMNS))
+
+
+@lru_cache(maxsize=256)
+def _select(columns: tuple[sa.ColumnElement[Any], ...], key: str) -> sa.Select[Any]:
+    return sa.select(*columns).where(c[key] == sa.bindparam("ident"))
+
+
+def _as_node(row: sa.Row[Any]) -> Node:
+    return msgspec.convert(row._mapping, Node, strict=False)  # noqa: SLF001  # SQLAlchemy's public name for it
+
+
+def insert(database: Database, values: Mapping[str, Any]) -> None:
+    """Add a node. Raises `AlreadyExists` naming what is taken."""
+    with unique(nodes, values), database.write() as connection:
+        connection.execute(sa.insert(nodes).values(created_at=utc_now(), revision=0, **values))
+
+
+def change(database: Database, uuid: str, revision: int, values: Mapping[str, Any]) -> None:
+    """Change an unreserved node that is still as it was read.
+
+    Raises `NodeLocked`, `NodeNotFound`, `AlreadyExists`, or `ChangedMeanwhile`.
+    """
+    with unique(nodes, values), database.write() as connection:
+        done = connection.execute(
+            _update("unseen", tuple(sorted(values))), _bound(values) | {"node": uuid, "seen": revision}
+        )
+    if done.rowcount != 1:
+        _refuse(database, uuid)
+
+
+def delete(database: Database, uuid: str, revision: int) -> None:
+    """Remove an unreserved node that is still as it was read, and all that belongs to it. Raises as `change`."""
+    with database.write() as connection:
+        # First the conditional update: it proves our right and keeps the row until the transaction ends.
+        right = connection.execute(_update("unseen", ()), {"node": uuid, "seen": revision})
+        if right.rowcount == 1:
+            node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
+            connection.execute(sa.delete(ports).where(ports.c.node_id == node_id))
+            connection.execute(sa.delete(node_history).where(node_history.c.node_id == node_id))
+            connection.execute(sa.delete(nodes).where(c.uuid == uuid))
+    if right.rowcount != 1:
+        _refuse(database, uuid)
+
+
+def take(database: Database, node: Node, hold: Hold, purpose: str, coming: Mapping[str, Any]) -> None:
+    """Lock the node for `hold` and write what is coming, in one statement.
+
+    Raises `NodeLocked` if it is held, `ChangedMeanwhile` if it is not as it was read; nothing is written then.
+    """
+    lock = {"reservation": hold.host, "lock_id": hold.lock_id, "lock_purpose": purpose}
+    values = lock | dict(coming)
+    with database.write() as connection:
+        done = connection.execute(
+            _update("unseen", tuple(sorted(values))), _bound(values) | {"node": node.uuid, "seen": node.revision}
+        )
+    if done.rowcount != 1:
+        _refuse(database, node.uuid)
+
+
+def write(database: Database, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any]) -> None:
+    """Change a node that `hold` holds. Raises `LockLost` if it no longer does."""
+    with database.write() as connection:
+        _write_held(connection, uuid, hold, purpose, values)
+
+
+def release(
+    database: Database, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any], event: Event | None
+) -> None:
+    """Write the result and let go, in one statement; the history row goes with it. Raises `LockLost`."""
+    freed = {"reservation": None, "lock_id": None, "lock_purpose": None, "lock_taken_at": None}
+    with database.write() as connection:
+        _write_held(connection, uuid, hold, purpose, freed | dict(values))
+        if event is not None:
+            _record(connection, uuid, hold.host, event)
+
+
+def is_held(database: Database, uuid: str, hold: Hold) -> bool:
+    """Whether `hold` still holds the node."""
+    with database.read() as connection:
+        row = connection.execute(_HELD, {"uuid": uuid, "host": hold.host, "lock_id": hold.lock_id}).first()
+    return row is not None
+
+
+def uuids(database: Database) -> set[str]:
+    """The UUID of every node."""
+    with database.read() as connection:
+        return set(connection.scalars(sa.select(c.uuid)))
+
+
+def locked_by(database: Database, host: str) -> list[Node]:
+    """Every node that this host holds, whatever the case its name was written in."""
+    query = sa.select(*_COLUMNS).where(sa.func.lower(c.reservation) == host.lower())
+    with database.read() as connection:
+        return [_as_node(row) for row in connection.execute(query)]
+
+
+def stranded(database: Database) -> list[Node]:
+    """Every node that nobody holds in a state in which somebody should be working on it."""
+    query = sa.select(*_COLUMNS).where(c.reservation.is_(None), c.provision_state.in_(sorted(WORKING)))
+    with database.read() as connection:
+        return [_as_node(row) for row in connection.execute(query)]
+
+
+def with_power_fault(database: Database) -> list[Node]:
+    """Every free node that is in maintenance because its BMC failed."""
+    query = sa.select(*_COLUMNS).where(
+        c.maintenance.is_(sa.true()), c.fault == Fault.POWER, c.reservation.is_(None), c.target_power_state.is_(None)
+    )
+    with database.read() as connection:
+        return [_as_node(row) for row in connection.execute(query)]
+
+
+def to_sync(database: Database) -> list[Node]:
+    """Every node whose power may be read and compared now: nobody holds it or is changing it."""
+    with database.read() as connection:
+        return [_as_node(row) for row in connection.execute(_TO_SYNC)]
+
+
+_TO_SYNC: Final = sa.select(*_COLUMNS).where(
+    c.maintenance.is_(sa.false()),
+    c.reservation.is_(None),
+    c.target_power_state.is_(None),
+    c.provision_state.not_in(sorted(NOT_SYNCED)),
+)
+_HELD: Final = sa.select(c.id).where(
+    c.uuid == sa.bindparam("uuid"),
+    c.reservation == sa.bindparam("host"),
+    c.lock_id == sa.bindparam("lock_id"),
+)
+_RIGHTS: Final = {
+    "unseen": (c.reservation.is_(None), c.revision == sa.bindparam("seen")),
+    "held": (c.reservation == sa.bindparam("holder"), c.lock_id == sa.bindparam("hold_id")),
+}
+
+
+@lru_cache(maxsize=256)
+def _update(right: str, columns: tuple[str, ...]) -> sa.Update:
+    """One statement for each right and set of columns, compiled once."""
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}", type_=c[name].type) for name in columns}
+    values |= {"revision": c.revision + 1, "updated_at": utc_now()}
+    if "provision_state" in columns:
+        values["provision_updated_at"] = utc_now()
+    if right == "unseen" and "reservation" in columns:
+        values["lock_taken_at"] = utc_now()
+    return sa.update(nodes).where(c.uuid == sa.bindparam("node"), *_RIGHTS[right]).values(values)
+
+
+def _bound(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"new_{name}": value for name, value in values.items()}
+
+
+def _write_held(connection: sa.Connection, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any]) -> None:
+    fence = {"node": uuid, "holder": hold.host, "hold_id": hold.lock_id}
+    done = connection.execute(_update("held", tuple(sorted(values))), _bound(values) | fence)
+    if done.rowcount != 1:
+        raise errors.LockLost(node=uuid, purpose=purpose)
+
+
+def _record(connection: sa.Connection, uuid: str, host: str, event: Event) -> None:
+    node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
+    connection.execute(
+        sa.insert(node_history).values(
+            uuid=new_uuid(), created_at=utc_now(), node_id=node_id, conductor=host, **msgspec.structs.asdict(event)
+        )
+    )
+
+
+def _refuse(database: Database, uuid: str) -> None:
+    """Say why a conditional statement found nothing to change."""
+    row = fetch(database, uuid, (c.reservation, c.lock_purpose))
+    if row.reservation is not None:
+        raise errors.NodeLocked(node=uuid, host=row.reservation, purpose=row.lock_purpose or "unknown purpose")
+    raise errors.ChangedMeanwhile(what=f"Node {uuid}")
+
+
+class unique:
+    """Turn a violated unique constraint of `table` into `AlreadyExists` naming the field and its value."""
+
+    def __init__(self, table: sa.Table[Any], values: Mapping[str, Any]) -> None:
+        self._table, self._values = table, values
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, exc: BaseException | None, _trace: object) -> None:
+        if not isinstance(exc, sa.exc.IntegrityError):
+            return
+        text = str(exc.orig)
+        for name in self._named(text):
+            what = f"A {self._table.name.removesuffix('s')} with {name} {self._values[name]}"
+            raise errors.AlreadyExists(what=what) from exc
+
+    def _named(self, text: str) -> Iterable[str]:
+        """The columns whose constraint the database names: `nodes.name` on SQLite, `uq_nodes_name` elsewhere."""
+        table = self._table.name
+        return (name for name in self._values if f"{table}.{name}" in text or f"uq_{table}_{name}" in text)

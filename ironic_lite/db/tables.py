@@ -1,0 +1,154 @@
+"""The tables, with Ironic's columns where Ironic has them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+metadata: Final = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Rows hold UTC without a zone, to the microsecond (MySQL's DATETIME drops the fraction unless told not to).
+Timestamp: Final = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+BigId: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # only INTEGER counts up by itself in SQLite
+
+
+class _Row(sa.TypedColumns):
+    id = sa.Column(BigId, primary_key=True)
+    created_at = sa.Column(Timestamp, nullable=False)
+    updated_at = sa.Column(Timestamp, nullable=True)
+
+
+def _json() -> sa.Column[dict[str, Any]]:
+    return sa.Column(sa.JSON, nullable=False)
+
+
+class Nodes(_Row):
+    """`revision` counts up at each change: a statement that names it changes nothing that it has not seen."""
+
+    uuid = sa.Column(sa.String(36), nullable=False, unique=True)
+    name = sa.Column(sa.String(255), nullable=True, unique=True)
+    revision = sa.Column(sa.BigInteger, nullable=False, server_default="0")
+
+    # The lock (conductor/locks.py): who, which hold of it, for what, since when on the database's clock.
+    reservation = sa.Column(sa.String(255), nullable=True, index=True)
+    lock_id = sa.Column(sa.String(36), nullable=True)
+    lock_purpose = sa.Column(sa.String(64), nullable=True)
+    lock_taken_at = sa.Column(Timestamp, nullable=True)
+
+    driver = sa.Column(sa.String(255), nullable=False, index=True)
+    driver_info = _json()
+    driver_internal_info = _json()
+    conductor_group = sa.Column(sa.String(255), nullable=False, index=True)
+    bios_interface = sa.Column(sa.String(255), nullable=True)
+    boot_interface = sa.Column(sa.String(255), nullable=True)
+    console_interface = sa.Column(sa.String(255), nullable=True)
+    deploy_interface = sa.Column(sa.String(255), nullable=True)
+    firmware_interface = sa.Column(sa.String(255), nullable=True)
+    inspect_interface = sa.Column(sa.String(255), nullable=True)
+    management_interface = sa.Column(sa.String(255), nullable=True)
+    network_interface = sa.Column(sa.String(255), nullable=True)
+    power_interface = sa.Column(sa.String(255), nullable=True)
+    raid_interface = sa.Column(sa.String(255), nullable=True)
+    rescue_interface = sa.Column(sa.String(255), nullable=True)
+    storage_interface = sa.Column(sa.String(255), nullable=True)
+    vendor_interface = sa.Column(sa.String(255), nullable=True)
+
+    power_state = sa.Column(sa.String(15), nullable=True)
+    target_power_state = sa.Column(sa.String(15), nullable=True)
+    boot_mode = sa.Column(sa.String(16), nullable=True)
+    secure_boot = sa.Column(sa.Boolean, nullable=True)
+    health = sa.Column(sa.String(32), nullable=True)
+
+    provision_state = sa.Column(sa.String(15), nullable=False, index=True)
+    target_provision_state = sa.Column(sa.String(15), nullable=True)
+    provision_updated_at = sa.Column(Timestamp, nullable=True)
+    inspection_started_at = sa.Column(Timestamp, nullable=True)
+    inspection_finished_at = sa.Column(Timestamp, nullable=True)
+    last_error = sa.Column(sa.Text, nullable=True)
+    fault = sa.Column(sa.String(255), nullable=True)
+    maintenance = sa.Column(sa.Boolean, nullable=False)
+    maintenance_reason = sa.Column(sa.Text, nullable=True)
+    console_enabled = sa.Column(sa.Boolean, nullable=False)
+    clean_step = _json()
+    deploy_step = _json()
+    service_step = _json()
+    raid_config = _json()
+    target_raid_config = _json()
+
+    instance_uuid = sa.Column(sa.String(36), nullable=True, unique=True)
+    instance_name = sa.Column(sa.String(255), nullable=True)
+    instance_info = _json()
+    properties = _json()
+    extra = _json()
+    network_data = _json()
+    resource_class = sa.Column(sa.String(80), nullable=True, index=True)
+    automated_clean = sa.Column(sa.Boolean, nullable=True)
+    protected = sa.Column(sa.Boolean, nullable=False)
+    protected_reason = sa.Column(sa.Text, nullable=True)
+    retired = sa.Column(sa.Boolean, nullable=False)
+    retired_reason = sa.Column(sa.Text, nullable=True)
+    owner = sa.Column(sa.String(255), nullable=True, index=True)
+    lessee = sa.Column(sa.String(255), nullable=True, index=True)
+    description = sa.Column(sa.Text, nullable=True)
+    shard = sa.Column(sa.String(255), nullable=True, index=True)
+    parent_node = sa.Column(sa.String(36), nullable=True, index=True)
+    disable_power_off = sa.Column(sa.Boolean, nullable=False)
+
+
+class Ports(_Row):
+    """A network card of a node. `revision` as in `Nodes`."""
+
+    uuid = sa.Column(sa.String(36), nullable=False, unique=True)
+    revision = sa.Column(sa.BigInteger, nullable=False, server_default="0")
+    address = sa.Column(sa.String(18), nullable=False, unique=True)
+    name = sa.Column(sa.String(255), nullable=True, unique=True)
+    node_id = sa.Column(BigId, sa.ForeignKey("nodes.id"), nullable=False, index=True)
+    extra = _json()
+    local_link_connection = _json()
+    internal_info = _json()
+    pxe_enabled = sa.Column(sa.Boolean, nullable=False)
+    physical_network = sa.Column(sa.String(64), nullable=True)
+    is_smartnic = sa.Column(sa.Boolean, nullable=False)
+    description = sa.Column(sa.String(255), nullable=True)
+    vendor = sa.Column(sa.String(32), nullable=True)
+    category = sa.Column(sa.String(80), nullable=True)
+
+
+class Conductors(_Row):
+    """`updated_at` is the last heartbeat on the database's clock; `rpc_url` is where its JSON-RPC listens.
+
+    `drivers` maps each enabled hardware type to its kinds of interface, each with its enabled names, default first.
+    """
+
+    hostname = sa.Column(sa.String(255), nullable=False, unique=True)
+    rpc_url = sa.Column(sa.String(255), nullable=False)
+    conductor_group = sa.Column(sa.String(255), nullable=False)
+    drivers = _json()
+    online = sa.Column(sa.Boolean, nullable=False)
+
+
+class NodeHistory(_Row):
+    """What happened to a node: one row for the end of each piece of work."""
+
+    uuid = sa.Column(sa.String(36), nullable=False, unique=True)
+    node_id = sa.Column(BigId, sa.ForeignKey("nodes.id"), nullable=False, index=True)
+    conductor = sa.Column(sa.String(255), nullable=True)
+    event_type = sa.Column(sa.String(255), nullable=True)
+    severity = sa.Column(sa.String(255), nullable=True)
+    event = sa.Column(sa.Text, nullable=True)
+    user = sa.Column(sa.String(64), nullable=True)
+
+
+nodes: Final = sa.Table("nodes", metadata, Nodes)
+ports: Final = sa.Table("ports", metadata, Ports)
+conductors: Final = sa.Table("conductors", metadata, Conductors)
+node_history: Final = sa.Table("node_history", metadata, NodeHistory)

@@ -1,0 +1,57 @@
+"""A node as read from its row: frozen, and the only thing that a driver gets to see."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Final
+
+import msgspec
+
+from ironic_lite.domain.states import BootMode, Fault, Power, Provision
+
+INTERFACE_KINDS: Final = (
+    "bios", "boot", "console", "deploy", "firmware", "inspect", "management", "network", "power", "raid", "rescue",
+    "storage", "vendor",
+)  # fmt: skip
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `nodes`, with the columns that the conductor and its drivers work with."""
+
+    uuid: str
+    name: str | None = None
+    driver: str
+    conductor_group: str = ""
+    driver_info: dict[str, Any] = {}
+    driver_internal_info: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
+    instance_uuid: str | None = None
+    power_interface: str | None = None
+    management_interface: str | None = None
+    power_state: Power | None = None
+    target_power_state: Power | None = None
+    provision_state: Provision = Provision.ENROLL
+    target_provision_state: Provision | None = None
+    provision_updated_at: datetime.datetime | None = None
+    last_error: str | None = None
+    maintenance: bool = False
+    fault: Fault | None = None
+    automated_clean: bool | None = None
+    protected: bool = False
+    retired: bool = False
+    disable_power_off: bool = False
+    boot_mode: BootMode | None = None
+    secure_boot: bool | None = None
+    health: str | None = None
+    reservation: str | None = None
+    lock_id: str | None = None
+    lock_purpose: str | None = None
+    revision: int = 0
+
+    @property
+    def label(self) -> str:
+        """How a sentence names the node: its name and UUID, or its UUID."""
+        return f"{self.name} ({self.uuid})" if self.name else self.uuid
+
+
+FIELDS: Final = Node.__struct_fields__

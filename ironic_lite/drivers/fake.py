@@ -1,0 +1,140 @@
+"""fake-hardware: a machine that is nothing but its row, for tests and demonstrations. It can be made slow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from oslo_config import cfg, types
+
+from ironic_lite import errors
+from ironic_lite.clock import Deadline, SystemClock, triangular_s
+from ironic_lite.config import Option, Section
+from ironic_lite.domain.node import Node
+from ironic_lite.domain.states import BootDevice, Power, PowerTarget
+from ironic_lite.drivers.interfaces import Attempt, BootChoice, Reading, Sensors
+
+BOOT_DEVICES: Final = (BootDevice.PXE, BootDevice.DISK, BootDevice.CDROM)
+
+Range = tuple[float, float]
+
+
+class _Seconds(types.ConfigType):
+    """oslo.config's side of a `Delay`: "a" or "a,b"."""
+
+    def __init__(self) -> None:
+        super().__init__(type_name="duration")
+
+    def __call__(self, value: object) -> Range:
+        try:
+            low_s, high_s = [float(part) for part in (str(value).split(",") * 2)[:2]]
+        except ValueError:
+            raise _not_a_delay(value) from None
+        if not 0 <= low_s <= high_s < float("inf") or str(value).count(",") > 1:
+            raise _not_a_delay(value)
+        return low_s, high_s
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Seconds)
+
+    def __hash__(self) -> int:
+        return hash(_Seconds)
+
+    def _formatter(self, value: str) -> str:
+        return value
+
+
+def _not_a_delay(value: object) -> ValueError:
+    return ValueError(f'{value!r} is neither "a" nor "a,b" with seconds 0 <= a <= b')
+
+
+class _DelayOpt(cfg.Opt):
+    def __init__(self, name: str, **more: Any) -> None:
+        super().__init__(name, type=_Seconds(), **more)
+
+
+class Delay(Option[Any]):
+    """A duration in seconds, "a", or "a,b" for a random one of at least a and at most b, most likely near a."""
+
+    kind: ClassVar[type[cfg.Opt]] = _DelayOpt
+
+
+class conf(Section, name="fake"):  # a section reads as `conf.option`
+    """How slow the fake machine is."""
+
+    power_delay = Delay(
+        "0", help='Seconds that a power change and a power reading take: "a", or "a,b" for a random one.'
+    )
+    management_delay = Delay(
+        "0", help='Seconds that a boot device or sensor call takes: "a", or "a,b" for a random one.'
+    )
+
+
+class FakePower:
+    """Power of a machine that has none: what its row says is what it is, and off before the row says anything."""
+
+    targets = frozenset(PowerTarget)
+    properties: Mapping[str, str] = {}
+
+    def check(self, node: Node) -> None:
+        """Nothing in driver_info can be wrong."""
+
+    def read(self, node: Node, deadline: Deadline) -> Reading:
+        _take(node, conf.power_delay, deadline)
+        return Reading(power=node.power_state or Power.OFF)
+
+    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> None:
+        _work(node, conf.power_delay, attempt, PowerTarget(target))
+
+
+class FakeManagement:
+    """Boot devices that are taken and forgotten, and no sensors."""
+
+    properties: Mapping[str, str] = {}
+
+    def check(self, node: Node) -> None:
+        """Nothing in driver_info can be wrong."""
+
+    def boot_devices(self, node: Node, deadline: Deadline) -> list[BootDevice]:
+        _take(node, conf.management_delay, deadline)
+        return list(BOOT_DEVICES)
+
+    def boot_device(self, node: Node, deadline: Deadline) -> BootChoice:
+        _take(node, conf.management_delay, deadline)
+        return BootChoice(boot_device=BootDevice.PXE, persistent=False)
+
+    def set_boot_device(self, node: Node, choice: BootChoice, attempt: Attempt) -> None:
+        if choice.boot_device not in BOOT_DEVICES:
+            raise errors.UnsupportedByDriver(
+                interface="management",
+                node=node.label,
+                what=f"boot device {choice.boot_device}",
+                supported=", ".join(BOOT_DEVICES),
+            )
+        _work(node, conf.management_delay, attempt, None)
+
+    def sensors(self, node: Node, deadline: Deadline) -> Sensors:
+        _take(node, conf.management_delay, deadline)
+        return {}
+
+
+def _take(node: Node, delay: Range, deadline: Deadline) -> None:
+    """Answer as late as a slow BMC would; like one, too late is no answer."""
+    delay_s = triangular_s(*delay)
+    SystemClock().wait(threading.Event(), min(delay_s, deadline.left_s()))
+    if delay_s > 0 and deadline.passed():
+        raise errors.BMCUnreachable(
+            node=node.label, address="fake", reason=f"it did not answer within {deadline.timeout_s:g} s"
+        )
+
+
+def _work(node: Node, delay: Range, attempt: Attempt, target: PowerTarget | None) -> None:
+    attempt.permit()
+    delay_s = triangular_s(*delay)
+    if delay_s > 0:
+        attempt.pause(min(delay_s, attempt.deadline.left_s()))
+        if attempt.deadline.passed() and target is not None:
+            raise errors.PowerStateUnsettled(
+                node=node.label, target=target, timeout_s=round(attempt.deadline.timeout_s), actual=node.power_state
+            )

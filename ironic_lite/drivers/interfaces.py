@@ -1,0 +1,105 @@
+"""What a driver is: plain objects that get a frozen `Node`, talk to its BMC, and return values.
+
+A driver never sees the database, the lock or the conductor. Interface objects are shared by all threads and keep no
+state of a node. Each method of an interface ends by the deadline it is given, and raises one of the `BMC...` errors
+of `errors.py` (or `UnsupportedByDriver`, `InvalidDriverInfo`) when it cannot do what it was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from ironic_lite.clock import Deadline
+from ironic_lite.domain.node import Node
+from ironic_lite.domain.states import BootDevice, BootMode, Power, PowerTarget
+
+# One collection of sensors, in Ironic's shape: type -> sensor id -> field -> value, such as
+# {"Temperature": {"CPU 1@1": {"reading_celsius": 41, "health": "OK"}}}; but of the type "Extra", which tells about the
+# machine, the values come at once: {"Extra": {"Model": "R1"}}.
+Sensors = dict[str, dict[str, Any]]
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What one visit to a BMC told. None means that the BMC did not say."""
+
+    power: Power | None
+    boot_mode: BootMode | None = None
+    secure_boot: bool | None = None
+    health: str | None = None
+    vendor: str | None = None
+
+
+class BootChoice(msgspec.Struct, frozen=True):
+    """What a machine boots from next; None where the BMC does not say."""
+
+    boot_device: BootDevice | None
+    persistent: bool | None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """The conductor's side of one piece of work on hardware.
+
+    `permit` is called right before each request that changes hardware. It raises `LockLost` when the node is no
+    longer ours, and the request must then not be sent. `pause` waits, and raises `Interrupted` when the conductor
+    stops; it is the only way to wait. `report` takes a short sentence of progress.
+    """
+
+    deadline: Deadline
+    permit: Callable[[], None]
+    pause: Callable[[float], None]
+    report: Callable[[str], None]
+
+
+class PowerInterface(Protocol):
+    """Power and what the same visit tells."""
+
+    targets: frozenset[PowerTarget]
+    properties: Mapping[str, str]  # driver_info key -> its meaning, for GET /v1/drivers/{name}/properties
+
+    def check(self, node: Node) -> None:
+        """Raise `InvalidDriverInfo` with every problem of driver_info. Never talks to the BMC."""
+
+    def read(self, node: Node, deadline: Deadline) -> Reading:
+        """Ask the BMC once."""
+
+    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> None:
+        """Bring the machine to `target` and return when the BMC says that it is there.
+
+        A command that may have reached the BMC is never sent again: a power cycle sent twice is an outage.
+        Raises `PowerStateUnsettled` when the deadline passes first.
+        """
+
+
+class ManagementInterface(Protocol):
+    """Boot device and sensors."""
+
+    properties: Mapping[str, str]
+
+    def check(self, node: Node) -> None:
+        """Raise `InvalidDriverInfo` with every problem of driver_info. Never talks to the BMC."""
+
+    def boot_devices(self, node: Node, deadline: Deadline) -> list[BootDevice]:
+        """The devices that this machine can be told to boot from."""
+
+    def boot_device(self, node: Node, deadline: Deadline) -> BootChoice:
+        """What the machine is set to boot from."""
+
+    def set_boot_device(self, node: Node, choice: BootChoice, attempt: Attempt) -> None:
+        """Set what the machine boots from. Raises `UnsupportedByDriver` for a device that it does not know."""
+
+    def sensors(self, node: Node, deadline: Deadline) -> Sensors:
+        """Every sensor that the BMC reports now."""
+
+
+class HardwareType(msgspec.Struct, frozen=True):
+    """A driver by name: for each kind of interface its implementations, the default first.
+
+    An implementation is named as in Ironic and stands for "module:Class", or None where the name exists only so
+    that clients find what they know ("no-bios", "noop") and nothing is behind it.
+    """
+
+    name: str
+    interfaces: Mapping[str, Mapping[str, str | None]]

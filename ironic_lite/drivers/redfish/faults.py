@@ -1,0 +1,70 @@
+"""What went wrong with a BMC, in the words of `errors.py`. The one place where other libraries' errors end."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from typing import Final
+
+from sushy import exceptions as sushy_errors
+
+from ironic_lite import errors
+from ironic_lite.domain.node import Node
+from ironic_lite.drivers.redfish.account import Account
+from ironic_lite.drivers.redfish.connector import SessionsMissing
+
+# ValueError: a body that is no JSON. The other three: JSON of a shape that no Redfish resource has.
+CAUGHT: Final = (
+    OSError, http.client.HTTPException, sushy_errors.SushyError, SessionsMissing, ValueError, KeyError, TypeError,
+    AttributeError,
+)  # fmt: skip
+DETAIL_LIMIT: Final = 400
+ADVICE: Final = "set redfish_verify_ca in driver_info to the path of the CA's certificate, or to false to go without"
+
+
+def translated(node: Node, account: Account, exc: Exception) -> errors.BMCError:
+    """The error to raise instead. Its text holds what the BMC said, and nothing of the request."""
+    known = {"node": node.label, "address": account.address}
+    if isinstance(exc, sushy_errors.AccessError):
+        return errors.BMCAccessDenied(**known)
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return errors.BMCCertificateUntrusted(**known, reason=f"{exc.verify_message}; {ADVICE}")
+    silent = isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError)
+    return (errors.BMCUnreachable if silent else errors.BMCError)(**known, reason=_reason(exc))
+
+
+def _reason(exc: Exception) -> str:
+    match exc:
+        case OSError():
+            return _silence(exc)
+        case sushy_errors.HTTPError():
+            return f"HTTP status {exc.status_code}, {_detail(exc)}"
+        case SessionsMissing():
+            return "it has no session service; set redfish_auth_type to basic or auto"
+        case sushy_errors.SushyError() | http.client.HTTPException():
+            return str(exc)[:DETAIL_LIMIT].rstrip(".") or type(exc).__name__
+    return "its answer is not what Redfish defines"
+
+
+def _silence(exc: OSError) -> str:
+    match exc:
+        case TimeoutError():
+            return "it did not answer in time"
+        case socket.gaierror():
+            return f"its name does not resolve ({exc.strerror})"
+        case http.client.RemoteDisconnected():
+            return "it closed the connection without an answer"
+        case ssl.SSLError():
+            return f"TLS failed ({exc.reason or 'no reason given'})"
+    return (exc.strerror or type(exc).__name__).lower()
+
+
+def _detail(exc: sushy_errors.HTTPError) -> str:
+    """The BMC's own sentence: its extended information, else its message."""
+    body = exc.body if isinstance(exc.body, dict) else {}
+    extended = body.get("@Message.ExtendedInfo")
+    entries = extended if isinstance(extended, list) else [extended]
+    said = [str(entry["Message"]) for entry in entries if isinstance(entry, dict) and entry.get("Message")]
+    text = " ".join(said) or str(body.get("message") or "no reason given")
+    return " ".join(text.split())[:DETAIL_LIMIT].rstrip(".")

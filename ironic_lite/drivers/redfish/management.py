@@ -1,0 +1,70 @@
+"""Boot device and sensors through Redfish."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sushy
+
+from ironic_lite import errors
+from ironic_lite.clock import Deadline
+from ironic_lite.domain.node import Node
+from ironic_lite.domain.states import BootDevice
+from ironic_lite.drivers.interfaces import Attempt, BootChoice, Sensors
+from ironic_lite.drivers.redfish import client, sensors
+from ironic_lite.drivers.redfish.account import PROPERTIES, account
+from ironic_lite.drivers.redfish.quirks import boot_override
+
+SOURCES: Final = {
+    BootDevice.PXE: sushy.BootSource.PXE,
+    BootDevice.DISK: sushy.BootSource.HDD,
+    BootDevice.CDROM: sushy.BootSource.CD,
+    BootDevice.BIOS: sushy.BootSource.BIOS_SETUP,
+    BootDevice.UEFIHTTP: sushy.BootSource.UEFI_HTTP,
+}
+DEVICES: Final = {source: device for device, source in SOURCES.items()} | {sushy.BootSource.USB_CD: BootDevice.CDROM}
+PERSISTENT: Final = {
+    sushy.BootSourceOverrideEnabled.CONTINUOUS: True,
+    sushy.BootSourceOverrideEnabled.ONCE: False,
+}
+
+
+class RedfishManagement:
+    """The management interface of the hardware type `redfish`."""
+
+    properties = PROPERTIES
+
+    def check(self, node: Node) -> None:
+        account(node)
+
+    def boot_devices(self, node: Node, deadline: Deadline) -> list[BootDevice]:
+        with client.visit(node, deadline) as system:
+            offered = system.get_allowed_system_boot_source_values()
+            return [device for device, source in SOURCES.items() if source in offered]
+
+    def boot_device(self, node: Node, deadline: Deadline) -> BootChoice:
+        with client.visit(node, deadline) as system:
+            boot = system.boot
+            if boot is None or boot.enabled not in PERSISTENT:
+                return BootChoice(boot_device=None, persistent=None)
+            return BootChoice(boot_device=DEVICES.get(boot.target), persistent=PERSISTENT[boot.enabled])
+
+    def set_boot_device(self, node: Node, choice: BootChoice, attempt: Attempt) -> None:
+        enabled = (
+            sushy.BootSourceOverrideEnabled.CONTINUOUS if choice.persistent else sushy.BootSourceOverrideEnabled.ONCE
+        )
+        with client.visit(node, attempt.deadline, attempt.permit) as system:
+            offered = system.get_allowed_system_boot_source_values()
+            supported = [device for device, source in SOURCES.items() if source in offered]
+            if choice.boot_device is None or choice.boot_device not in supported:
+                raise errors.UnsupportedByDriver(
+                    interface="management",
+                    node=node.label,
+                    what=f"boot device {choice.boot_device}",
+                    supported=", ".join(supported),
+                )
+            system.set_system_boot_options(**boot_override(system, SOURCES[choice.boot_device], enabled))
+
+    def sensors(self, node: Node, deadline: Deadline) -> Sensors:
+        with client.visit(node, deadline) as system:
+            return sensors.collect(system)

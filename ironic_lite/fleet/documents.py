@@ -1,0 +1,241 @@
+"""The Redfish documents of one BMC: what a client reads of its machine (DMTF DSP0266, DSP2046)."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ironic_lite.fleet.machine import BootEnabled, BootMode, BootSource, Health, Machine, Power, Reset
+from ironic_lite.fleet.sensors import SUPPLY_CAPACITY_W, Readings
+
+ROOT: Final = "/redfish/v1"
+SYSTEMS, SYSTEM = f"{ROOT}/Systems", f"{ROOT}/Systems/1"
+RESET, SECURE_BOOT = f"{SYSTEM}/Actions/ComputerSystem.Reset", f"{SYSTEM}/SecureBoot"
+CHASSIS, ENCLOSURE = f"{ROOT}/Chassis", f"{ROOT}/Chassis/1"
+THERMAL, POWER = f"{ENCLOSURE}/Thermal", f"{ENCLOSURE}/Power"
+MANAGERS, MANAGER = f"{ROOT}/Managers", f"{ROOT}/Managers/BMC"
+SESSION_SERVICE, SESSIONS = f"{ROOT}/SessionService", f"{ROOT}/SessionService/Sessions"
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What is written on a machine's label."""
+
+    serial: str
+    manufacturer: str = "Fleet"
+    model: str = "Simulated Server 1U"
+
+    @property
+    def uuid(self) -> str:
+        """The UUID that belongs to the serial number."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, self.serial))
+
+    def label(self) -> Document:
+        """Its part of a document."""
+        return {"Manufacturer": self.manufacturer, "Model": self.model, "SerialNumber": self.serial}
+
+
+def _document(path: str, kind: str, name: str, **more: Any) -> Document:
+    return {"@odata.id": path, "@odata.type": f"#{kind}", "Id": path.rpartition("/")[2], "Name": name, **more}
+
+
+def _links(*paths: str) -> list[Document]:
+    return [{"@odata.id": path} for path in paths]
+
+
+def collection(path: str, kind: str, *members: str) -> Document:
+    """A collection and its members."""
+    count = len(members)
+    return {
+        "@odata.id": path,
+        "@odata.type": f"#{kind}Collection.{kind}Collection",
+        "Name": f"{kind} collection",
+        "Members@odata.count": count,
+        "Members": _links(*members),
+    }
+
+
+def root(identity: Identity) -> Document:
+    """The service root, the one document that needs no login."""
+    parts = {"Systems": SYSTEMS, "Chassis": CHASSIS, "Managers": MANAGERS, "SessionService": SESSION_SERVICE}
+    return {
+        **_document(f"{ROOT}/", "ServiceRoot.v1_9_0.ServiceRoot", "Root service"),
+        "Id": "RootService",
+        "RedfishVersion": "1.11.0",
+        "UUID": identity.uuid,
+        "Vendor": identity.manufacturer,
+        "Product": identity.model,
+        "ProtocolFeaturesSupported": {"ExpandQuery": {}, "FilterQuery": False, "SelectQuery": False},
+        **{name: {"@odata.id": path} for name, path in parts.items()},
+        "Links": {"Sessions": {"@odata.id": SESSIONS}},
+    }
+
+
+def status(health: Health, *, enabled: bool = True) -> Document:
+    """A Status object."""
+    return {"State": "Enabled" if enabled else "StandbyOffline", "Health": health, "HealthRollup": health}
+
+
+def boot(machine: Machine) -> Document:
+    """The Boot object of the system."""
+    return {
+        "BootSourceOverrideEnabled": machine.boot_enabled,
+        "BootSourceOverrideEnabled@Redfish.AllowableValues": list(BootEnabled),
+        "BootSourceOverrideMode": machine.boot_mode,
+        "BootSourceOverrideMode@Redfish.AllowableValues": list(BootMode),
+        "BootSourceOverrideTarget": machine.boot_source,
+        "BootSourceOverrideTarget@Redfish.AllowableValues": list(BootSource),
+        "HttpBootUri": machine.http_boot_uri,
+    }
+
+
+def system(identity: Identity, machine: Machine, shown: Power) -> Document:
+    """The ComputerSystem, with the power state that the BMC shows."""
+    return _document(
+        SYSTEM,
+        "ComputerSystem.v1_13_0.ComputerSystem",
+        "System",
+        **identity.label(),
+        UUID=identity.uuid,
+        SystemType="Physical",
+        HostName="",
+        BiosVersion="2.4.1",
+        PowerState=shown,
+        Status=status(machine.health, enabled=shown is not Power.OFF),
+        Boot=boot(machine),
+        ProcessorSummary={"Count": 2, "Model": "Simulated CPU", "Status": status(Health.OK)},
+        MemorySummary={"TotalSystemMemoryGiB": 256, "Status": status(Health.OK)},
+        SecureBoot={"@odata.id": SECURE_BOOT},
+        Links={"Chassis": _links(ENCLOSURE), "ManagedBy": _links(MANAGER)},
+        Actions={"#ComputerSystem.Reset": {"target": RESET, "ResetType@Redfish.AllowableValues": list(Reset)}},
+    )
+
+
+def secure_boot(machine: Machine) -> Document:
+    """The SecureBoot resource: there for a machine that boots by UEFI, and off."""
+    return _document(
+        SECURE_BOOT,
+        "SecureBoot.v1_1_0.SecureBoot",
+        "Secure boot",
+        SecureBootEnable=False,
+        SecureBootCurrentBoot="Disabled",
+        SecureBootMode="UserMode" if machine.boot_mode is BootMode.UEFI else "SetupMode",
+    )
+
+
+def enclosure(identity: Identity, machine: Machine, shown: Power) -> Document:
+    """The Chassis."""
+    return _document(
+        ENCLOSURE,
+        "Chassis.v1_15_0.Chassis",
+        "Chassis",
+        **identity.label(),
+        ChassisType="RackMount",
+        PowerState=shown,
+        Status=status(machine.health),
+        Thermal={"@odata.id": THERMAL},
+        Power={"@odata.id": POWER},
+        Links={"ComputerSystems": _links(SYSTEM), "ManagedBy": _links(MANAGER)},
+    )
+
+
+def thermal(readings: Readings) -> Document:
+    """Temperatures and fans."""
+    temperatures = [
+        {
+            **_member(THERMAL, "Temperatures", index, name),
+            "ReadingCelsius": value,
+            "UpperThresholdNonCritical": 75,
+            "UpperThresholdCritical": 90,
+            "PhysicalContext": "Intake" if name == "Inlet" else "CPU",
+            "SensorNumber": index + 1,
+        }
+        for index, (name, value) in enumerate(readings.temperatures_c.items())
+    ]
+    fans = [
+        {
+            **_member(THERMAL, "Fans", index, name),
+            "Reading": value,
+            "ReadingUnits": "RPM",
+            "MinReadingRange": 0,
+            "MaxReadingRange": 12000,
+        }
+        for index, (name, value) in enumerate(readings.fans_rpm.items())
+    ]
+    return _document(THERMAL, "Thermal.v1_6_0.Thermal", "Thermal", Temperatures=temperatures, Fans=fans)
+
+
+def power(identity: Identity, readings: Readings) -> Document:
+    """Power supplies, and what the machine draws through them."""
+    supplies = [
+        {
+            **_member(POWER, "PowerSupplies", index, name),
+            "PowerSupplyType": "AC",
+            "LineInputVoltageType": "AC240V",
+            "LineInputVoltage": readings.lines_v[name],
+            "LastPowerOutputWatts": watts,
+            "PowerCapacityWatts": SUPPLY_CAPACITY_W,
+            "Manufacturer": identity.manufacturer,
+            "SerialNumber": f"{identity.serial}-P{index + 1}",
+        }
+        for index, (name, watts) in enumerate(readings.supplies_w.items())
+    ]
+    consumed = {
+        **_member(POWER, "PowerControl", 0, "System power"),
+        "PowerConsumedWatts": round(sum(readings.supplies_w.values()), 1),
+        "PowerCapacityWatts": SUPPLY_CAPACITY_W * len(supplies),
+    }
+    return _document(POWER, "Power.v1_6_0.Power", "Power", PowerControl=[consumed], PowerSupplies=supplies)
+
+
+def _member(path: str, group: str, index: int, name: str) -> Document:
+    where = f"{path}#/{group}/{index}"
+    return {"@odata.id": where, "MemberId": str(index), "Name": name, "Status": status(Health.OK)}
+
+
+def manager(identity: Identity) -> Document:
+    """The BMC itself."""
+    return _document(
+        MANAGER,
+        "Manager.v1_11_0.Manager",
+        "BMC",
+        ManagerType="BMC",
+        Model=f"{identity.model} BMC",
+        FirmwareVersion="1.0.0",
+        PowerState="On",
+        Status=status(Health.OK),
+        Links={"ManagerForServers": _links(SYSTEM), "ManagerForChassis": _links(ENCLOSURE)},
+    )
+
+
+def session_service(timeout_s: float) -> Document:
+    """The SessionService."""
+    return _document(
+        SESSION_SERVICE,
+        "SessionService.v1_1_8.SessionService",
+        "Session service",
+        ServiceEnabled=True,
+        SessionTimeout=int(timeout_s),
+        Sessions={"@odata.id": SESSIONS},
+    )
+
+
+def session(ident: str, username: str) -> Document:
+    """One session, without its token."""
+    return _document(f"{SESSIONS}/{ident}", "Session.v1_3_0.Session", "Session", UserName=username)
+
+
+def error(code: str, text: str, *arguments: str) -> Document:
+    """Redfish's extended error (DSP0266, error responses)."""
+    message = {
+        "@odata.type": "#Message.v1_1_1.Message",
+        "MessageId": f"Base.1.8.{code}",
+        "Message": text,
+        "MessageArgs": list(arguments),
+        "Severity": "Critical",
+        "Resolution": "None.",
+    }
+    return {"error": {"code": f"Base.1.8.{code}", "message": text, "@Message.ExtendedInfo": [message]}}

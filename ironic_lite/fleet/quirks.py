@@ -1,0 +1,14 @@
+"""Ways in which vendors' BMCs differ for good, as opposed to faults, which pass."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Quirk(StrEnum):
+    """A standing peculiarity; a BMC may have several."""
+
+    ALREADY_THERE = "already-there"  # AMI, OpenBMC: 409 for a reset to the power state that is there
+    POST_LOCK = "post-lock"  # HPE: 400 UnableToModifyDuringSystemPOST for a boot override while the machine starts
+    NEEDS_ENABLED = "needs-enabled"  # Supermicro: 400 for a boot override without BootSourceOverrideEnabled
+    MODE_FOLLOWS = "mode-follows"  # Supermicro: a new boot source without a mode sets the mode back to Legacy

@@ -1,0 +1,147 @@
+"""The statements on nodes, on every database."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+from ironic_lite import errors
+from ironic_lite.clock import new_uuid
+from ironic_lite.db import nodes
+from ironic_lite.db.engine import Database
+from ironic_lite.db.nodes import Event, Hold
+from ironic_lite.db.tables import node_history
+from tests.builders import a_node, a_row
+
+
+def hold(host: str = "h1") -> Hold:
+    return Hold(host, new_uuid())
+
+
+def test_a_node_is_found_by_uuid_and_by_name(database: Database):
+    node = a_node(database, name="n1", driver_info={"redfish_address": "https://x", "deep": {"list": [1, None, True]}})
+    assert nodes.get(database, "n1") == nodes.get(database, node.uuid) == node
+    assert node.driver_info["deep"] == {"list": [1, None, True]}
+    with pytest.raises(errors.NodeNotFound, match="Node nowhere could not be found"):
+        nodes.get(database, "nowhere")
+
+
+@pytest.mark.parametrize("field", ["uuid", "name", "instance_uuid"])
+def test_a_unique_value_is_taken_once_and_the_error_names_it(database: Database, field: str):
+    value = new_uuid()
+    a_node(database, **{field: value})
+    with pytest.raises(errors.AlreadyExists, match=f"node with {field} {value} already exists"):
+        nodes.insert(database, a_row(**{field: value}))
+
+
+def test_a_change_needs_the_revision_that_was_seen(database: Database):
+    node = a_node(database)
+    nodes.change(database, node.uuid, node.revision, {"maintenance": True})
+    assert nodes.get(database, node.uuid).maintenance
+    with pytest.raises(errors.Conflict, match="changed by somebody else"):
+        nodes.change(database, node.uuid, node.revision, {"maintenance": False})
+    assert nodes.get(database, node.uuid).maintenance
+
+
+def test_a_held_node_is_neither_changed_nor_deleted_nor_taken(database: Database):
+    node = a_node(database)
+    nodes.take(database, node, hold("h1"), "power on", {"target_power_state": "power on"})
+    held = nodes.get(database, node.uuid)
+    assert (held.reservation, held.lock_purpose, held.target_power_state) == ("h1", "power on", "power on")
+    for refused in (
+        lambda: nodes.change(database, node.uuid, held.revision, {"maintenance": True}),
+        lambda: nodes.delete(database, node.uuid, held.revision),
+        lambda: nodes.take(database, held, hold("h2"), "other", {}),
+    ):
+        with pytest.raises(errors.NodeLocked, match=r"locked by host h1 \(power on\)"):
+            refused()
+    assert nodes.get(database, node.uuid) == held
+
+
+def test_who_lost_the_lock_writes_nothing(database: Database):
+    node, first, second = a_node(database), hold("h1"), hold("h1")
+    nodes.take(database, node, first, "one", {})
+    nodes.release(database, node.uuid, first, "one", {}, None)
+    nodes.take(database, nodes.get(database, node.uuid), second, "two", {})
+    before = nodes.get(database, node.uuid)
+    with pytest.raises(errors.LockLost):
+        nodes.write(database, node.uuid, first, "one", {"power_state": "error"})
+    with pytest.raises(errors.LockLost):
+        nodes.release(database, node.uuid, first, "one", {"power_state": "error"}, Event("power", "INFO", "never"))
+    assert nodes.get(database, node.uuid) == before
+    assert not nodes.is_held(database, node.uuid, first)
+    assert nodes.is_held(database, node.uuid, second)
+    with database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(node_history)).scalar() == 0
+
+
+def test_result_release_and_history_are_one_transaction(database: Database):
+    node, mine = a_node(database), hold()
+    nodes.take(database, node, mine, "power on", {"target_power_state": "power on"})
+    result = {"power_state": "power on", "target_power_state": None}
+    nodes.release(database, node.uuid, mine, "power on", result, Event("power", "INFO", "On."))
+    after = nodes.get(database, node.uuid)
+    assert (after.power_state, after.target_power_state, after.reservation, after.lock_id) == (
+        "power on", None, None, None,
+    )  # fmt: skip
+    with database.read() as connection:
+        row = connection.execute(sa.select(node_history)).one()
+    assert (row.event_type, row.severity, row.event, row.conductor) == ("power", "INFO", "On.", "h1")
+
+
+def test_of_many_takers_one_wins(database: Database):
+    node = a_node(database)
+    together = threading.Barrier(12)
+    outcome: Counter[str] = Counter()
+
+    def take(number: int) -> str:
+        together.wait(10)
+        try:
+            nodes.take(database, node, hold(f"h{number}"), "race", {})
+        except errors.NodeLocked:
+            return "locked"
+        return "won"
+
+    with ThreadPoolExecutor(12) as pool:
+        outcome.update(pool.map(take, range(12)))
+    assert outcome == {"won": 1, "locked": 11}
+
+
+def test_the_provision_state_carries_its_time(database: Database):
+    node, mine = a_node(database), hold()
+    assert node.provision_updated_at is None
+    nodes.take(database, node, mine, "manage", {"provision_state": "verifying"})
+    first = nodes.get(database, node.uuid).provision_updated_at
+    nodes.write(database, node.uuid, mine, "manage", {"power_state": "power on"})
+    assert first is not None
+    assert nodes.get(database, node.uuid).provision_updated_at == first
+
+
+def test_deleting_a_node_takes_what_belongs_to_it(database: Database):
+    node, mine = a_node(database), hold()
+    nodes.take(database, node, mine, "x", {})
+    nodes.release(database, node.uuid, mine, "x", {}, Event("power", "INFO", "x"))
+    nodes.delete(database, node.uuid, nodes.get(database, node.uuid).revision)
+    with pytest.raises(errors.NodeNotFound):
+        nodes.get(database, node.uuid)
+
+
+def test_who_is_visited_by_the_power_sync(database: Database):
+    visited = {a_node(database, provision_state=state).uuid for state in ("manageable", "active", "available")}
+    a_node(database, provision_state="enroll")
+    a_node(database, provision_state="active", maintenance=True)
+    a_node(database, provision_state="active", target_power_state="power on")
+    held = a_node(database, provision_state="active")
+    nodes.take(database, held, hold(), "x", {})
+    assert {node.uuid for node in nodes.to_sync(database)} == visited
+
+
+def test_locks_are_found_by_host_in_any_case(database: Database):
+    node = a_node(database)
+    nodes.take(database, node, hold("Host-A"), "x", {})
+    assert [one.uuid for one in nodes.locked_by(database, "host-a")] == [node.uuid]
+    assert nodes.locked_by(database, "host-b") == []

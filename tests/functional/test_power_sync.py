@@ -1,0 +1,122 @@
+"""The picture of the machines stays true: power that changes by itself, a BMC that hangs, sensors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ironic_lite.clock import SystemClock
+from ironic_lite.fleet.server import Bmc
+from tests.parts.fleet import PASSWORD, USERNAME, FleetProcess, fleet
+from tests.parts.service import Service, service
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(180)
+
+SYSTEM = "/redfish/v1/Systems/1"
+INTERVAL_S = 1
+NOTICED_S = 6.0  # an interval, a visit, and what a busy machine takes
+HANGS_S = 15  # how long the power sync waits for a BMC that says nothing
+
+ENDS_S = 15.0  # an idle service's own end, and what a busy machine takes
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def bmcs() -> Iterator[FleetProcess]:
+    with fleet(3) as started:
+        yield started
+
+
+def options(**conductor: object) -> dict[str, Any]:
+    return {"conductor": {"sync_power_state_interval": INTERVAL_S, **conductor}}
+
+
+def enrol(running: Service, bmc: Bmc, name: str) -> str:
+    """A node that the power sync visits."""
+    info = {"redfish_address": bmc.url, "redfish_username": USERNAME, "redfish_password": PASSWORD}
+    uuid = running.create(name, "redfish", driver_info=info | {"redfish_system_id": SYSTEM})
+    running.manage(uuid)
+    return uuid
+
+
+def press(bmcs: FleetProcess, bmc: Bmc, reset: str) -> None:
+    """Press the machine's button behind the service's back."""
+    answer = bmcs.ask(bmc, "POST", f"{SYSTEM}/Actions/ComputerSystem.Reset", {"ResetType": reset})
+    assert answer.status in (200, 202, 204), answer
+    until(lambda: bmcs.ask(bmc, "GET", "/fleet/machine").document["power"] == ("On" if reset == "On" else "Off"))
+
+
+def recorded(running: Service, uuid: str) -> str:
+    state: str = running.get(f"/v1/nodes/{uuid}/states")["power_state"]
+    return state
+
+
+def test_power_that_changes_by_itself_is_noticed(tmp_path: Path, bmcs: FleetProcess) -> None:
+    with service(tmp_path, **options(force_power_state_during_sync=False)) as running:
+        bmc = bmcs.bmcs[0]
+        uuid = enrol(running, bmc, "one")
+        assert recorded(running, uuid) == "power off"
+        for reset, state in (("On", "power on"), ("ForceOff", "power off"), ("On", "power on")):
+            press(bmcs, bmc, reset)
+            until(lambda state=state: recorded(running, uuid) == state, NOTICED_S)  # type: ignore[misc]
+        node = running.settled(uuid)
+        assert (node["last_error"], node["maintenance"]) == (None, False)
+        assert bmcs.ask(bmc, "GET", "/fleet/machine").document["power"] == "On"
+
+
+def test_power_that_changes_by_itself_is_brought_back(tmp_path: Path, bmcs: FleetProcess) -> None:
+    with service(tmp_path, **options(force_power_state_during_sync=True)) as running:
+        bmc = bmcs.bmcs[0]
+        uuid = enrol(running, bmc, "one")
+        running.power(uuid, "power on")
+        boots = bmcs.ask(bmc, "GET", "/fleet/machine").document["boots"]
+        press(bmcs, bmc, "ForceOff")
+        until(lambda: bmcs.ask(bmc, "GET", "/fleet/machine").document["boots"] == boots + 1, NOTICED_S)
+        node = running.settled(uuid)
+        assert (node["power_state"], node["last_error"]) == ("power on", None)
+        assert bmcs.ask(bmc, "GET", "/fleet/machine").document["power"] == "On"
+
+
+def test_a_bmc_that_hangs_keeps_no_other_from_being_visited(tmp_path: Path, bmcs: FleetProcess) -> None:
+    with service(tmp_path, **options(force_power_state_during_sync=False, poll_timeout=HANGS_S)) as running:
+        hung, *others = bmcs.bmcs
+        enrol(running, hung, "hung")
+        uuids = {bmc: enrol(running, bmc, f"well-{number}") for number, bmc in enumerate(others)}
+        bmcs.set_faults(hung, {"fault": "hang"}, through=others[0])
+        for reset, state in (("On", "power on"), ("ForceOff", "power off"), ("On", "power on")):
+            for bmc in others:
+                press(bmcs, bmc, reset)
+            for uuid in uuids.values():
+                until(lambda uuid=uuid, state=state: recorded(running, uuid) == state, NOTICED_S)  # type: ignore[misc]
+        bmcs.set_faults(hung, through=others[0])
+
+
+def test_the_end_does_not_wait_for_a_visit_to_a_bmc_that_hangs(tmp_path: Path, bmcs: FleetProcess) -> None:
+    with service(tmp_path, **options(poll_timeout=60), redfish={"read_timeout": 60}) as running:
+        hung, other, _ = bmcs.bmcs
+        enrol(running, hung, "hung")
+        bmcs.set_faults(hung, {"fault": "hang"}, through=other)
+        threading.Event().wait(3 * INTERVAL_S)  # a visit is under way by now, and stays so
+        began = CLOCK.monotonic()
+    assert CLOCK.monotonic() - began < ENDS_S
+    assert "does not wait for work that only reads: power sync of" in running.log()
+    bmcs.set_faults(hung, through=other)
+
+
+def test_sensors_are_collected_and_shown(tmp_path: Path, bmcs: FleetProcess) -> None:
+    sensors = {"send_sensor_data": True, "interval": 1, "enable_for_undeployed_nodes": True}
+    with service(tmp_path, **options(), sensor_data=sensors) as running:
+        uuid = enrol(running, bmcs.bmcs[0], "one")
+        path = f"/lite/v1/nodes/{uuid}/sensors"
+        until(lambda: running.request("GET", path)[0] == 200, 15)
+        first = running.get(path)
+        assert first["sensors"]["Temperature"]
+        assert all("reading_celsius" in one for one in first["sensors"]["Temperature"].values())
+        until(lambda: running.get(path)["collected_at"] > first["collected_at"], NOTICED_S)
+        status, _, refusal = running.request("GET", "/lite/v1/nodes/nobody/sensors")
+        assert (status, "nobody" in refusal["error_message"]) == (404, True)

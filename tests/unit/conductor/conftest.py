@@ -1,0 +1,53 @@
+"""A conductor on a real SQLite and a real pool, without a process around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ironic_lite import config
+from ironic_lite.clock import Deadline, SystemClock
+from ironic_lite.cluster.members import Members
+from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.db import conductors, migrate
+from ironic_lite.db.engine import Database
+from ironic_lite.executors.kinds import Kind
+from ironic_lite.executors.taskpool import TaskPool
+
+
+@pytest.fixture(scope="session")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An empty SQLite file with the schema of the migrations."""
+    path = tmp_path_factory.mktemp("schema") / "empty.sqlite"
+    migrate.upgrade(sa.URL.create("sqlite", database=str(path)))
+    return path.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def settings() -> Iterator[None]:
+    """The defaults, and whatever a test sets with `config.CONF.set_override`."""
+    config.load([], program="test", files=[])
+    yield
+    config.CONF.clear_override("force_power_state_during_sync", "conductor")
+    config.CONF.reset()
+
+
+@pytest.fixture
+def database(schema: bytes, tmp_path: Path) -> Iterator[Database]:
+    path = tmp_path / "ironic.sqlite"
+    path.write_bytes(schema)
+    opened = Database(sa.URL.create("sqlite", database=str(path)))
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def conductor(database: Database) -> Iterator[Conductor]:
+    clock = SystemClock()
+    conductors.register(database, conductors.Conductor("h1", "http://127.0.0.1:1", "", {"fake-hardware": {}}))
+    pool = TaskPool("conductor", 4, [Kind(Work.ACTIONS, cap=4, critical=True)], clock)
+    yield Conductor("h1", database, Members(database, clock), pool, clock)
+    assert pool.drain(Deadline(clock, 10)) == []

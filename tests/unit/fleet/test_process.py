@@ -1,0 +1,65 @@
+"""The fleet as a program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess  # noqa: TID251  # the program itself is what is tested
+import sys
+
+import pytest
+
+from tests.parts.fleet import fleet
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ironic_lite.fleet", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_help_names_the_control_paths_and_the_faults() -> None:
+    told = run("--help")
+    assert told.returncode == 0
+    assert "/fleet/faults" in told.stdout
+    assert "wrong-state" in told.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+    with fleet() as running:
+        [bmc] = running.bmcs
+        with socket.create_connection((bmc.address, bmc.port), timeout=5) as idle:
+            os.kill(running.process.pid, number)
+            assert running.process.wait(10) == 0
+            assert idle.recv(1) == b""
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((bmc.address, bmc.port), timeout=5)
+
+
+def test_the_end_of_its_standard_input_ends_it() -> None:
+    with fleet() as running:
+        assert running.process.stdin is not None
+        running.process.stdin.close()
+        assert running.process.wait(10) == 0
+
+
+def test_a_taken_port_is_told_and_no_address_stays_open() -> None:
+    with socket.create_server(("127.77.8.3", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = run("--size=3", "--first-address=127.77.8.1", f"--port={port}")
+    assert told.returncode == 2
+    assert "in use" in told.stderr
+
+
+@pytest.mark.parametrize("first", ["10.0.0.1", "127.255.255.255", "bmc"])
+def test_addresses_outside_the_loopback_network_are_refused(first: str) -> None:
+    told = run("--size=2", f"--first-address={first}")
+    assert told.returncode == 2
+    assert "The fleet cannot start" in told.stderr
