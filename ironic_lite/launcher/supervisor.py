@@ -187,6 +187,7 @@ class Supervisor:
             if self._announced:
                 notify.status("serving")
             else:
+                LOG.info("Everything serves.")
                 notify.ready("serving")
                 self._look_at_progress()
             self._announced = True

@@ -161,9 +161,14 @@ class Service:
         until(lambda: not marked(self.mark))
 
     def ready(self) -> bool:
-        """Whether the API answers and a conductor is alive. Fails when a process has ended."""
+        """Whether the API answers, a conductor is alive and the launcher has seen every child serve.
+
+        Fails when a process has ended.
+        """
         for name, program in self.programs.items():
             assert program.poll() is None, f"{name} ended with {program.returncode} at its start."
+        if "ironic-lite" in self.programs and "Everything serves." not in self.log():
+            return False  # one of several API processes answers before the others do
         try:
             self.get("/v1/nodes")
             return any(one["alive"] for one in self.get("/v1/conductors")["conductors"])
