@@ -111,7 +111,7 @@ def test_ipmitool_and_a_bmc_that_is_silent_end_at_the_deadline(programs: Program
             programs.run(
                 ipmitool(port, "-R", "12", "-N", "5", "power", "status"), deadline=within(1.5), secret=b"secret-word\n"
             )
-        assert 1.5 <= CLOCK.monotonic() - begun <= 2.5
+        assert 1.5 <= CLOCK.monotonic() - begun <= 15  # by itself it would try for a minute
     assert alive(f"-p\0{port}") == []
 
 
