@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import falcon.testing
 import msgspec
+import pytest
 import sqlalchemy as sa
 
+from ironic_lite import config
 from ironic_lite.api.app import application
 from ironic_lite.api.serving import BMCWaits, Serving
 from ironic_lite.clock import SystemClock
@@ -128,3 +130,22 @@ def fault(result: falcon.testing.Result) -> dict[str, Any]:
     """What an error's doubly encoded body says."""
     inner: dict[str, Any] = msgspec.json.decode(result.json["error_message"])
     return inner
+
+
+# The fixtures of the tests that use the API in process; a conftest.py makes them known by importing them.
+
+
+@pytest.fixture(autouse=True)
+def settings() -> Iterator[None]:
+    """The defaults, and whatever a test sets with `config.CONF.set_override`."""
+    config.load([], program="test", files=[])
+    yield
+    config.CONF.clear()
+    config.CONF.reset()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    made = Service(sqlite(tmp_path))
+    yield made
+    made.close()
