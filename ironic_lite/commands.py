@@ -22,6 +22,7 @@ from ironic_lite.cluster.transport import conf as rpc_conf
 from ironic_lite.conductor.process import ConductorService
 from ironic_lite.db import migrate
 from ironic_lite.db.engine import Database, database_url
+from ironic_lite.executors import surroundings
 from ironic_lite.launcher.alone import run_alone
 from ironic_lite.launcher.child import Supervised, end, guarded
 from ironic_lite.launcher.handover import Program, receive
@@ -84,6 +85,7 @@ def _run(program: str, work: Callable[[], int], arguments: Sequence[str] | None 
         config.load(sys.argv[1:] if arguments is None else arguments, program=program)
         log.setup(program)
         config.warn_of_unknown()
+        surroundings.allow_open_files()
         code = work()
     except errors.Error as exc:
         print(f"{program}: {exc}", file=sys.stderr)
@@ -149,9 +151,12 @@ def _api_spec(name: str, listener: socket.socket, credentials: Credentials) -> C
 def _conductor_spec(listener: socket.socket, credentials: Credentials, *, after_api: bool = False) -> ChildSpec:
     before_s = 2 * API_STOP_TIMEOUT_S if after_api else 0.0
     stop_timeout_s = max(1.0, launcher_conf.graceful_shutdown_timeout - before_s)
-    return ChildSpec(
-        CONDUCTOR, lambda: ConductorService(listener, credentials, stop_timeout_s), (listener,), CONDUCTOR_STAGE
-    )
+    api_threads = (api_conf.threads,) * api_conf.api_workers if after_api else ()
+
+    def make() -> ConductorService:
+        return ConductorService(listener, credentials, stop_timeout_s, api_threads=api_threads)
+
+    return ChildSpec(CONDUCTOR, make, (listener,), CONDUCTOR_STAGE)
 
 
 def _prepare_schema() -> None:

@@ -32,6 +32,7 @@ class conf(Section, name="DEFAULT"):
 class heartbeat_conf(Section, name="conductor"):
     """Who counts as alive."""
 
+    heartbeat_interval = Int(10, min=1, help="Seconds between two heartbeats of a conductor.")
     heartbeat_timeout = Int(60, min=1, help="Seconds without a heartbeat after which a conductor counts as dead.")
 
 

@@ -12,6 +12,7 @@ from ironic_lite.executors.kinds import Kind
 
 # Beyond what the BMC was given: the database, and a machine that is busy.
 LATE_AFTER_S: Final = 30.0
+HOUSE_KEEPING_AT_A_TIME: Final = 2
 
 
 class conf(Section, name="conductor"):
@@ -26,8 +27,13 @@ class conf(Section, name="conductor"):
 
 
 def reserved() -> int:
-    """Places that only critical kinds may use; fewer than all, so that the others may work at all."""
-    return min(conf.workers_pool_size - 1, -(-conf.workers_pool_size * conf.reserved_workers_pool_percentage // 100))
+    """Places that only critical kinds may use."""
+    return share(conf.workers_pool_size, conf.reserved_workers_pool_percentage)
+
+
+def share(workers: int, percentage: int) -> int:
+    """That percentage of the workers, rounded up; fewer than all, so that the others may work at all."""
+    return min(workers - 1, -(-workers * percentage // 100))
 
 
 def kinds() -> list[Kind]:
@@ -40,7 +46,7 @@ def kinds() -> list[Kind]:
         Kind(Work.POWER_SYNC, cap=sync, queue=sync, only_reads=True, deadline_s=visit_s),
         Kind(Work.POWER_RECOVERY, cap=recurring, queue=recurring, only_reads=True, deadline_s=visit_s),
         Kind(Work.SENSORS, cap=sensor, queue=sensor, only_reads=True, deadline_s=visit_s),
-        Kind(Work.HOUSE_KEEPING, cap=2, queue=8, only_reads=True, deadline_s=LATE_AFTER_S),
+        Kind(Work.HOUSE_KEEPING, cap=HOUSE_KEEPING_AT_A_TIME, queue=8, only_reads=True, deadline_s=LATE_AFTER_S),
     ]
 
 

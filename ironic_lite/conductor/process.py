@@ -21,10 +21,10 @@ from ironic_lite.cluster import rpc
 from ironic_lite.cluster.members import Members, heartbeat_conf
 from ironic_lite.cluster.transport import MAX_BODY_KIB, Application, Credentials
 from ironic_lite.cluster.transport import conf as rpc_conf
-from ironic_lite.conductor import boot, kinds, power, provision, recovery, sensors, validation
+from ironic_lite.conductor import boot, kinds, power, provision, recovery, sensors, survey, validation
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.schedule import Schedule
-from ironic_lite.config import Host, Int, Section, Str, Strings
+from ironic_lite.config import Host, Section, Str, Strings
 from ironic_lite.db import conductors, migrate, nodes
 from ironic_lite.db.conductors import Drivers
 from ironic_lite.db.engine import open_database
@@ -53,16 +53,26 @@ class default_conf(Section, name="DEFAULT"):
 class conf(Section, name="conductor"):
     """The conductor's frame."""
 
-    heartbeat_interval = Int(10, min=1, help="Seconds between two heartbeats of a conductor.")
     conductor_group = Str("", help="Conductor group that this conductor serves; lower case.")
 
 
 class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has no types
     """One conductor, to oslo.service's contract: start, stop, wait, reset."""
 
-    def __init__(self, listener: socket.socket, credentials: Credentials, stop_timeout_s: float) -> None:
-        """`stop` ends within `stop_timeout_s` and a few seconds."""
+    def __init__(
+        self,
+        listener: socket.socket,
+        credentials: Credentials,
+        stop_timeout_s: float,
+        *,
+        api_threads: tuple[int, ...] = (),
+    ) -> None:
+        """`stop` ends within `stop_timeout_s` and a few seconds.
+
+        `api_threads` are those of each API process that shares this one's limits; only advice asks.
+        """
         self._listener, self._credentials, self._stop_timeout_s = listener, credentials, stop_timeout_s
+        self._api_threads = api_threads
         self._clock: Clock = SystemClock()
         self._online, self._keeps_registration, self._quiet = True, False, False
 
@@ -88,6 +98,7 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         self._rpc.start()
         self._begin(conductors.Conductor(host, rpc_url(self._listener), conf.conductor_group.lower(), drivers))
         LOG.info("Conductor %s serves %s.", host, ", ".join(sorted(drivers)))
+        survey.begin(self._conductor, self._api_threads)
 
     def _begin(self, row: conductors.Conductor) -> None:
         """Tell the cluster, and take up what is ours."""
@@ -95,7 +106,7 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         conductors.register(database, row)
         self._beaten_at = self._moved_at = clock.monotonic()
         self._executed = 0
-        beat = Recurring("heartbeat", lambda: conf.heartbeat_interval, self._heartbeat)
+        beat = Recurring("heartbeat", lambda: heartbeat_conf.heartbeat_interval, self._heartbeat)
         self._heart = Agenda("heartbeat", [beat], clock)
         self._heart.start()
         owns = self._conductor.owns
@@ -131,6 +142,7 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         table = kinds.kinds()
         self._conductor.pool.set_caps(table)
         LOG.info("Conductor %s has %s.", self._conductor.host, kinds.described(table))
+        survey.begin(self._conductor, self._api_threads)
 
     def drain(self) -> None:
         """Take no more work; the heartbeat and what runs go on. Bounded as `stop` is."""

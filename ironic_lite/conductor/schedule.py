@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ironic_lite.conductor import power, sensors
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.strain import Strain
 from ironic_lite.config import Int, Section
 from ironic_lite.db import nodes
 from ironic_lite.domain.node import Node
@@ -33,6 +34,7 @@ class Schedule:
         self._sync = self._rounds(Work.POWER_SYNC, power.sync_power)
         self._recovery = self._rounds(Work.POWER_RECOVERY, power.recover_power)
         self._sensors = self._rounds(Work.SENSORS, sensors.collect)
+        self._strain = Strain(conductor.pool.stats, conductor.clock)
 
     def _rounds(self, kind: Work, visit: Callable[[Conductor, Node], None]) -> Rounds[Node]:
         return Rounds(kind, self._conductor.pool, lambda node: visit(self._conductor, node), lambda node: node.uuid)
@@ -53,17 +55,21 @@ class Schedule:
             rounds.stop()
 
     def _sync_power(self) -> None:
+        self._strain.round_begins(Work.POWER_SYNC, self._sync.waiting())
         self._sync.begin(self._owned(nodes.to_sync(self._conductor.database)))
 
     def _recover_power(self) -> None:
+        self._strain.round_begins(Work.POWER_RECOVERY, self._recovery.waiting())
         self._recovery.begin(self._owned(nodes.with_power_fault(self._conductor.database)))
 
     def _collect_sensors(self) -> None:
         visited = [node for node in self._owned(nodes.to_sync(self._conductor.database)) if sensors.wanted(node)]
+        self._strain.round_begins(Work.SENSORS, self._sensors.waiting())
         self._sensors.begin(visited)
 
     def _keep_house(self) -> None:
-        """Let go of what is known of nodes that are gone."""
+        """Let go of what is known of nodes that are gone, and see whether the workers suffice."""
+        self._strain.look()
         self._conductor.forget_all_but(nodes.uuids(self._conductor.database))
 
     def _owned(self, found: list[Node]) -> list[Node]:

@@ -146,6 +146,13 @@ def uuids(database: Database) -> set[str]:
         return set(connection.scalars(sa.select(c.uuid)))
 
 
+def places(database: Database) -> list[tuple[str, str, str]]:
+    """UUID, driver and conductor group of every node: what the ring decides by."""
+    with database.read() as connection:
+        rows = connection.execute(sa.select(c.uuid, c.driver, c.conductor_group))
+        return [(row.uuid, row.driver, row.conductor_group) for row in rows]
+
+
 def locked_by(database: Database, host: str) -> list[Node]:
     """Every node that this host holds, whatever the case its name was written in."""
     query = sa.select(*_COLUMNS).where(sa.func.lower(c.reservation) == host.lower())

@@ -37,6 +37,11 @@ class Rounds(Generic[T]):
             self._waiting |= {key: thing for key, thing in keyed.items() if key not in self._under_way}
         self._fill()
 
+    def waiting(self) -> int:
+        """How many things wait for a visit of their round to begin."""
+        with self._lock:
+            return len(self._waiting)
+
     def stop(self) -> None:
         """Forget who waits."""
         with self._lock:

@@ -269,3 +269,17 @@ def test_as_process_1_the_service_reaps_orphans_and_ends(tmp_path: Path, start_m
         for pid in marked(begun.mark):
             os.kill(pid, signal.SIGKILL)
         outside.wait(10)
+
+
+def test_settings_are_judged_at_start_and_again_at_a_reload(tmp_path: Path) -> None:
+    with service(tmp_path, conductor={"sync_power_state_workers": 20}) as running:
+        until(lambda: running.log().count("The settings were judged") == 1)
+        assert re.findall(
+            r"WARNING .*sync_power_state_workers = 20 has no effect .* Set (.*) \((\S+)\)", running.log()
+        ) == [("[conductor]periodic_max_workers to at least 20.", "no-effect")]
+        text = running.config.read_text()
+        running.config.write_text(text.replace("sync_power_state_workers = 20", "sync_power_state_workers = 8"))
+        running.programs["ironic-lite"].send_signal(signal.SIGHUP)
+        until(lambda: running.log().count("The settings were judged") == 2)
+        assert "The settings were judged for 0 nodes: 0 pieces of advice." in running.log()
+        assert running.log().count("(no-effect)") == 1

@@ -37,7 +37,7 @@ class conf(Section, name="ipmi"):
     """How long a BMC may take."""
 
     command_retry_timeout = Float(
-        60.0, min=1.0, help="Seconds that a visit to a BMC, its login and all that is sent again included, may take."
+        30.0, min=1.0, help="Seconds that a visit to a BMC, its login and all that is sent again included, may take."
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ironic_lite.conductor import process as conductor
+from ironic_lite.cluster.members import heartbeat_conf
 from ironic_lite.launcher.service import conf
 
 UNITS = sorted((Path(__file__).parents[3] / "etc/systemd").glob("*.service"))
@@ -22,7 +22,7 @@ def test_systemd_waits_longer_than_the_launcher(path: Path) -> None:
     unit.read(path)
     service = unit["Service"]
     assert int(service["TimeoutStopSec"]) > conf.options["graceful_shutdown_timeout"].default
-    assert int(service["WatchdogSec"]) >= 2 * conductor.conf.options["heartbeat_interval"].default
+    assert int(service["WatchdogSec"]) >= 2 * heartbeat_conf.options["heartbeat_interval"].default
     assert service["KillMode"] == "mixed"
     assert service["Type"] == "notify"
     assert service["ExecStart"].startswith(f"/usr/bin/{path.stem} ")

@@ -1,0 +1,122 @@
+"""Work that runs long against its interval, and a pool that is short of workers: measured, and said once an hour.
+
+Guarantees: (1) it says nothing while every round ends before the next one begins and nobody waits for a worker or is
+refused; (2) each cause is told at most once in `SILENCE_S`, of each kind of work for itself; (3) it has no thread and
+no lock: `round_begins` is called by one caller at a time for each kind, `look` by one caller at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from ironic_lite.clock import Clock
+from ironic_lite.conductor import kinds, sensors
+from ironic_lite.conductor.advice import Advice, Cause, Change
+from ironic_lite.conductor.context import Work
+from ironic_lite.executors.stats import KindStats, PoolStats
+
+LOG = logging.getLogger(__name__)
+
+SILENCE_S: Final = 3600.0
+LONG_WAIT_S: Final = 1.0  # on average, for a worker: less is a burst that passes
+MOST_AT_ONCE: Final = 4  # times as many workers: beyond that the measurement says little, and the next one more
+
+# The options that bound each kind, by their names in `advice.OPTIONS`; the smallest is what counts.
+BOUNDED_BY: Final[dict[str, dict[str, Callable[[], int]]]] = {
+    Work.POWER_SYNC: {
+        "sync_power_state_workers": lambda: kinds.conf.sync_power_state_workers,
+        "periodic_max_workers": lambda: kinds.conf.periodic_max_workers,
+    },
+    Work.POWER_RECOVERY: {"periodic_max_workers": lambda: kinds.conf.periodic_max_workers},
+    Work.SENSORS: {"sensor_workers": lambda: sensors.conf.workers},
+}
+
+
+class _Count(msgspec.Struct, frozen=True):
+    """What a kind had done at a time."""
+
+    at: float
+    executed: int
+    refused: int
+    wait_s: float
+    run_s: float
+
+
+class Strain:
+    """Compares what the pool has done with what it was to do."""
+
+    def __init__(self, stats: Callable[[], PoolStats], clock: Clock) -> None:
+        self._stats, self._clock = stats, clock
+        self._rounds: dict[str, _Count] = {}
+        self._looks: dict[str, _Count] = {}
+        self._told: dict[tuple[Cause, str], float] = {}
+
+    def round_begins(self, kind: str, left: int) -> None:
+        """A round begins; `left` things of the one before were never begun."""
+        stats = next(one for one in self._stats().kinds if one.name == kind)
+        before, now = self._rounds.get(kind), self._counted(stats)
+        self._rounds[kind] = now
+        if before is None or left == 0:
+            return
+        took_s, visits = now.at - before.at, now.executed - before.executed
+        reached = max(1, visits + stats.busy)
+        wanted = min(math.ceil(stats.limit * (reached + left) / reached), MOST_AT_ONCE * stats.limit)
+        each = f", {(now.run_s - before.run_s) / visits:.1f} s each on average" if visits else ""
+        finding = (
+            f"The {kind} ended {visits} visits with {stats.limit} workers in {took_s:.0f} s{each}; {stats.busy} were "
+            f"still under way, and {left} nodes still waiting, when the next round began: at this pace all would need "
+            f"{stats.limit} x {reached + left} / {reached} workers."
+        )
+        bounds = BOUNDED_BY[kind]
+        changes = tuple(Change(name, "at least", wanted) for name, value in bounds.items() if value() < wanted)
+        self._tell(kind, Advice(Cause.ROUND_TOO_LONG, finding, changes))
+
+    def look(self) -> None:
+        """Look at the pool as a whole, every now and then."""
+        stats = self._stats()
+        for kind in stats.kinds:
+            before, now = self._looks.get(kind.name), self._counted(kind)
+            self._looks[kind.name] = now
+            if before is None:
+                continue
+            if now.refused > before.refused and kind.name == Work.ACTIONS:
+                self._tell_refused(stats, now.refused - before.refused, now.at - before.at)
+            if kind.name in BOUNDED_BY:
+                self._tell_waits(stats, kind, before, now)
+
+    def _tell_refused(self, stats: PoolStats, refused: int, within_s: float) -> None:
+        finding = (
+            f"{refused} actions of clients were refused within {within_s:.0f} s because all {stats.limit} workers were "
+            "busy."
+        )
+        wanted = min(stats.limit + refused, MOST_AT_ONCE * stats.limit)
+        advice = Advice(Cause.WORKERS_SHORT, finding, (Change("workers_pool_size", "at least", wanted),))
+        self._tell(Work.ACTIONS, advice)
+
+    def _tell_waits(self, stats: PoolStats, kind: KindStats, before: _Count, now: _Count) -> None:
+        """Its rounds give the pool no more than its cap, so what waits there waits for the pool's workers."""
+        waited_s, begun, within_s = now.wait_s - before.wait_s, now.executed - before.executed, now.at - before.at
+        if not begun or waited_s / begun <= LONG_WAIT_S:
+            return
+        short = math.ceil(waited_s / within_s)
+        finding = (
+            f"{begun} visits of the {kind.name} waited {waited_s / begun:.1f} s on average for one of {stats.limit} "
+            f"workers, as others had them: within {within_s:.0f} s there were {waited_s / within_s:.1f} too few."
+        )
+        change = Change("workers_pool_size", "at least", stats.limit + short)
+        self._tell(kind.name, Advice(Cause.WORKERS_SHORT, finding, (change,)))
+
+    def _counted(self, kind: KindStats) -> _Count:
+        return _Count(self._clock.monotonic(), kind.executed, kind.refused, kind.wait_s, kind.run_s)
+
+    def _tell(self, kind: str, advice: Advice) -> None:
+        now, last = self._clock.monotonic(), self._told.get((advice.cause, kind))
+        if last is not None and now - last < SILENCE_S:
+            return
+        self._told[advice.cause, kind] = now
+        LOG.warning("%s", advice)

@@ -1,0 +1,171 @@
+"""Rounds that take longer than their interval, pools that are short of workers: told once an hour, else nothing."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ironic_lite import errors
+from ironic_lite.clock import Deadline, ManualClock, SystemClock
+from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.schedule import Schedule
+from ironic_lite.conductor.strain import Strain
+from ironic_lite.db.engine import Database
+from ironic_lite.executors.kinds import Kind
+from ironic_lite.executors.taskpool import TaskPool
+from tests.builders import a_node
+from tests.waiting import until
+
+TOLD = re.compile(r"Set (.*)\. \((round-too-long|workers-short)\)")
+
+
+class Scene:
+    """A pool, whose time moves when a test says so, and what watches it."""
+
+    def __init__(self, limit: int = 20) -> None:
+        self.clock = ManualClock()
+        self.pool = TaskPool(
+            "conductor", limit, [Kind(Work.ACTIONS, cap=limit, critical=True), Kind(Work.POWER_SYNC, cap=8, queue=50),
+                                 Kind(Work.SENSORS, cap=4, queue=50)], self.clock, reserved=2,
+        )  # fmt: skip
+        self.strain = Strain(self.pool.stats, self.clock)
+        self.gate = threading.Event()
+
+    def visits(self, number: int, kind: str = Work.POWER_SYNC) -> None:
+        for _ in range(number):
+            self.pool.submit(kind, "visit", lambda: None).result(10)
+
+    def busy(self, number: int, kind: str = Work.ACTIONS) -> None:
+        """Workers that are held until the gate opens."""
+        for _ in range(number):
+            self.pool.submit(kind, "held", self.gate.wait, 10)
+
+    def opened(self) -> None:
+        """Everything that was held or waits has ended."""
+        self.gate.set()
+        until(lambda: self.pool.stats().busy == 0 and self.pool.stats().queued == 0)
+        self.gate.clear()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    made.gate.set()
+    assert made.pool.drain(Deadline(SystemClock(), 10)) == []
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was advised since this was last asked."""
+    found = [match[1] for record in caplog.records if (match := TOLD.search(record.getMessage()))]
+    caplog.clear()
+    return found
+
+
+SYNC_12 = "[conductor]sync_power_state_workers to at least 12 and [conductor]periodic_max_workers to at least 12"
+
+
+def test_a_round_that_ends_in_time_is_not_told(scene: Scene, caplog: pytest.LogCaptureFixture):
+    for _ in range(3):
+        scene.strain.round_begins(Work.POWER_SYNC, 0)
+        scene.visits(30)
+        scene.clock.advance(60)
+    assert told(caplog) == []
+
+
+def test_a_round_that_leaves_nodes_out_says_how_many_workers_would_do(scene: Scene, caplog: pytest.LogCaptureFixture):
+    scene.strain.round_begins(Work.POWER_SYNC, 0)
+    scene.visits(40)
+    scene.clock.advance(60)
+    scene.strain.round_begins(Work.POWER_SYNC, 20)
+    assert (
+        "The power sync ended 40 visits with 8 workers in 60 s, 0.0 s each on average; 0 were still under way, and 20 "
+        "nodes still waiting, when the next round began: at this pace all would need 8 x 60 / 40 workers."
+    ) in caplog.text
+    assert told(caplog) == [SYNC_12]
+
+
+def test_the_first_round_and_one_that_reached_nobody(scene: Scene, caplog: pytest.LogCaptureFixture):
+    scene.strain.round_begins(Work.SENSORS, 5)
+    assert told(caplog) == []
+    scene.clock.advance(600)
+    scene.strain.round_begins(Work.SENSORS, 500)
+    assert told(caplog) == ["[sensor_data]workers to at least 16"]
+
+
+def test_each_cause_of_each_kind_is_told_once_an_hour(scene: Scene, caplog: pytest.LogCaptureFixture):
+    scene.strain.round_begins(Work.POWER_SYNC, 0)
+    scene.strain.round_begins(Work.SENSORS, 0)
+    said = []
+    for _ in range(121):  # two hours
+        scene.visits(2)
+        scene.clock.advance(60)
+        scene.strain.round_begins(Work.POWER_SYNC, 1)
+        said.append(told(caplog))
+    assert [number for number, one in enumerate(said) if one] == [0, 60, 120]
+    scene.visits(1, Work.SENSORS)
+    scene.strain.round_begins(Work.SENSORS, 1)
+    assert told(caplog) == ["[sensor_data]workers to at least 8"]
+
+
+def test_actions_that_are_refused_ask_for_as_many_workers_more(scene: Scene, caplog: pytest.LogCaptureFixture):
+    scene.strain.look()
+    scene.busy(20)
+    for _ in range(3):
+        with pytest.raises(errors.NoFreeWorker):
+            scene.pool.slot(Work.ACTIONS, "one too many")
+    scene.clock.advance(60)
+    scene.strain.look()
+    assert "3 actions of clients were refused within 60 s because all 20 workers were busy." in caplog.text
+    assert told(caplog) == ["[conductor]workers_pool_size to at least 23"]
+    scene.opened()
+    scene.clock.advance(3600)
+    scene.strain.look()
+    assert told(caplog) == []
+
+
+def test_visits_that_wait_for_a_worker_ask_for_as_many_as_waited(scene: Scene, caplog: pytest.LogCaptureFixture):
+    scene.strain.look()
+    scene.busy(18)
+    scene.busy(6, Work.POWER_SYNC)  # two of them at once, four must wait
+    scene.clock.advance(30)
+    scene.opened()
+    scene.clock.advance(30)
+    scene.strain.look()
+    assert (
+        "6 visits of the power sync waited 20.0 s on average for one of 20 workers, as others had them: within 60 "
+        "s there were 2.0 too few."
+    ) in caplog.text
+    assert told(caplog) == ["[conductor]workers_pool_size to at least 22"]
+
+
+def test_a_short_wait_is_not_told(scene: Scene, caplog: pytest.LogCaptureFixture):
+    scene.strain.look()
+    scene.busy(18)
+    scene.busy(6, Work.POWER_SYNC)
+    scene.clock.advance(1)
+    scene.opened()
+    scene.clock.advance(59)
+    scene.strain.look()
+    assert told(caplog) == []
+
+
+def test_the_schedule_feeds_it(
+    scene: Scene, database: Database, conductor: Conductor, caplog: pytest.LogCaptureFixture
+):
+    for _ in range(10):
+        a_node(database, provision_state="active")
+    ours = Conductor("h1", database, conductor.members, scene.pool, scene.clock)
+    schedule = Schedule(ours)
+    (sync,) = [row for row in schedule.rows() if row.name == "power sync"]
+    scene.busy(8, Work.POWER_SYNC)
+    sync.work()  # eight of them wait for a place, two are not even given to the pool
+    assert told(caplog) == []
+    scene.clock.advance(60)
+    sync.work()
+    assert told(caplog) == [SYNC_12.replace("12", "10")]
+    schedule.stop()
+    scene.opened()
