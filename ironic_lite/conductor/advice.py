@@ -6,9 +6,11 @@ it silent. No two of them pull an option in opposite directions, so that followi
 
 Assumed, as nothing was measured yet when they are asked:
 - a healthy BMC takes `VISIT_S` for a visit; `DEAD_SHARE` of the BMCs are dead at any time, and cost `poll_timeout`;
+- a visit costs `VISIT_CPU_S` of processor time (2 to 6 ms with a login over IPMI, 3.5 ms with a new TLS connection and
+  sushy, 0.5 ms over a kept one without TLS), and half of the processors should be left to all else;
 - a transaction holds a connection to the database for `TRANSACTION_S`;
-- memory: `SERVICE_MIB` for the processes at rest (57 to 78 MiB from Python 3.11 to 3.14), `API_MIB` for each API
-  process beyond the first, `WORKER_KIB` for each thread when all are at work (80 to 110 KiB stay in the heap for
+- memory: `SERVICE_MIB` for the three processes at rest (90 MiB of PSS on Python 3.11), `API_MIB` for each API process
+  beyond the first, `WORKER_KIB` for each thread when all are at work (80 to 110 KiB stay in the heap for
   moderate work: a TLS GET, its JSON, a transaction), `BMC_KIB` for a kept connection with sushy's objects and TLS (70
   to 97 KiB). A tenth of the limit is left free.
 """
@@ -27,13 +29,15 @@ from ironic_lite.conductor.kinds import HOUSE_KEEPING_AT_A_TIME, share
 
 VISIT_S: Final = 0.5
 DEAD_SHARE: Final = 0.05
+VISIT_CPU_S: Final = 0.005
+FOR_VISITS: Final = 0.5  # of the processors
 TRANSACTION_S: Final = 0.1
-SERVICE_MIB: Final = 80
-API_MIB: Final = 20
+SERVICE_MIB: Final = 100
+API_MIB: Final = 30
 WORKER_KIB: Final = 110
 BMC_KIB: Final = 100
 FREE_MEMORY: Final = 0.1
-OWN_FILES: Final = 64  # logs, listeners, pipes, epoll: an idle conductor has about 20
+OWN_FILES: Final = 64  # logs, listeners, pipes, epoll: an idle conductor has 15
 CLIENT_PATIENCE_S: Final = 30  # openstacksdk's and ironicclient's callers give up, or ask again, after that
 ANSWER_S: Final = 5  # what a call needs beside its BMC: the database, the lock, the way back
 BEATS: Final = 3  # a conductor that misses two heartbeats in a row is not dead yet
@@ -70,6 +74,7 @@ class Cause(StrEnum):
 
     SYNC_TOO_SLOW = "sync-too-slow"
     SYNC_STALLS = "sync-stalls"
+    PROCESSORS = "processors"
     NO_EFFECT = "no-effect"
     ACTIONS_CROWDED_OUT = "actions-crowded-out"
     MEMORY = "memory"
@@ -110,6 +115,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     memory_mib: int
     open_files: int
+    processors: float
 
     @property
     def open_to_all(self) -> int:
@@ -201,6 +207,21 @@ def _power_sync(setup: Setup) -> Advice | None:
         f"can be borne, and {dead} ({DEAD_SHARE:.0%} of the nodes) must be expected."
     )
     return Advice(Cause.SYNC_STALLS, stalls, changes)
+
+
+def _processors(setup: Setup) -> Advice | None:
+    """Whether the processors, or the quota of them, can carry the visits."""
+    interval_s, needed_s = setup.sync_power_state_interval, setup.nodes * VISIT_CPU_S
+    each_s = setup.processors * FOR_VISITS
+    if interval_s == 0 or needed_s <= interval_s * each_s:
+        return None
+    finding = (
+        f"The power sync's visits may need {setup.nodes} nodes x {VISIT_CPU_S * 1000:g} ms = {needed_s:g} s of "
+        f"processor time in each interval of {interval_s} s, and half of {setup.processors:g} processors gives "
+        f"{interval_s * each_s:g} s."
+    )
+    change = Change("sync_power_state_interval", "at least", math.ceil(needed_s / each_s))
+    return Advice(Cause.PROCESSORS, finding, (change,))
 
 
 def _no_effect(setup: Setup) -> Advice | None:
@@ -343,6 +364,6 @@ def _rpc_gives_up(setup: Setup) -> Advice | None:
 
 
 JUDGEMENTS: Final[tuple[Callable[[Setup], Advice | None], ...]] = (
-    _power_sync, _no_effect, _actions_crowded_out, _memory, _open_files, _database, _heartbeat, _clients_give_up,
-    _rpc_gives_up,
+    _power_sync, _processors, _no_effect, _actions_crowded_out, _memory, _open_files, _database, _heartbeat,
+    _clients_give_up, _rpc_gives_up,
 )  # fmt: skip

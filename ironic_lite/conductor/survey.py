@@ -52,6 +52,7 @@ def setup(owned: int, api_threads: tuple[int, ...]) -> advice.Setup:
         connections=limits.DEFAULT.connections,
         memory_mib=surroundings.memory_mib(),
         open_files=surroundings.open_files(),
+        processors=surroundings.processors(),
     )
 
 

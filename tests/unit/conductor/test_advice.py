@@ -24,6 +24,7 @@ def normal(monkeypatch: pytest.MonkeyPatch) -> Setup:
     """The shipped defaults on a small machine."""
     monkeypatch.setattr(surroundings, "memory_mib", lambda: 1024)
     monkeypatch.setattr(surroundings, "open_files", lambda: 4096)
+    monkeypatch.setattr(surroundings, "processors", lambda: 1.0)
     return survey.setup(100, (12,))
 
 
@@ -48,7 +49,7 @@ def test_every_field_that_is_an_option_is_read_from_it():
     assert {field: getattr(read, field) for field in OPTIONS} == values
     assert read.nodes == 7
     assert set(Setup.__struct_fields__) - set(OPTIONS) == {
-        "nodes", "api_threads", "connections", "memory_mib", "open_files",
+        "nodes", "api_threads", "connections", "memory_mib", "open_files", "processors",
     }  # fmt: skip
 
 
@@ -76,6 +77,8 @@ BOUNDS: list[tuple[dict[str, Any], dict[str, Any], Cause, str]] = [
         Cause.SYNC_STALLS,
         "[conductor]sync_power_state_workers to at least 139 and [conductor]sync_power_state_interval to at least 72.",
     ),
+    ({"nodes": 240, "processors": 0.04}, {"nodes": 240, "processors": 0.03}, Cause.PROCESSORS,
+     "[conductor]sync_power_state_interval to at least 80."),
     ({"sync_power_state_workers": 8}, {"sync_power_state_workers": 9}, Cause.NO_EFFECT,
      "[conductor]periodic_max_workers to at least 9."),
     ({"sync_power_state_workers": 8}, {"sync_power_state_workers": 140}, Cause.NO_EFFECT,
@@ -87,16 +90,16 @@ BOUNDS: list[tuple[dict[str, Any], dict[str, Any], Cause, str]] = [
      "[conductor]workers_pool_size to at least 23."),
     ({"periodic_max_workers": 271}, {"periodic_max_workers": 272}, Cause.ACTIONS_CROWDED_OUT,
      "[conductor]periodic_max_workers to at most 94."),
-    ({"memory_mib": 138}, {"memory_mib": 137}, Cause.MEMORY, "[conductor]workers_pool_size to at most 292."),
-    ({"memory_mib": 138, "nodes": 100}, {"memory_mib": 138, "nodes": 120}, Cause.MEMORY,
-     "[conductor]workers_pool_size to at most 282."),
-    ({"memory_mib": 186, "api_threads": (12, 12, 12)}, {"memory_mib": 186, "api_threads": (12, 12, 12, 12)},
-     Cause.MEMORY, "[conductor]workers_pool_size to at most 108."),
-    ({"memory_mib": 105, "workers_pool_size": 24}, {"memory_mib": 104, "workers_pool_size": 24}, Cause.MEMORY,
-     "[redfish]connection_cache_size to at most 90."),
-    ({"memory_mib": 105, "workers_pool_size": 24}, {"memory_mib": 104}, Cause.MEMORY,
-     "[conductor]workers_pool_size to at most 24 and [redfish]connection_cache_size to at most 90."),
-    ({"memory_mib": 138}, {"memory_mib": 90}, Cause.MEMORY, "to at least 138."),
+    ({"memory_mib": 161}, {"memory_mib": 160}, Cause.MEMORY, "[conductor]workers_pool_size to at most 298."),
+    ({"memory_mib": 161}, {"memory_mib": 161, "nodes": 120}, Cause.MEMORY,
+     "[conductor]workers_pool_size to at most 288."),
+    ({"memory_mib": 230, "api_threads": (12, 12, 12)}, {"memory_mib": 230, "api_threads": (24, 24, 24)}, Cause.MEMORY,
+     "[conductor]workers_pool_size to at most 266."),
+    ({"memory_mib": 128, "workers_pool_size": 24}, {"memory_mib": 127, "workers_pool_size": 24}, Cause.MEMORY,
+     "[redfish]connection_cache_size to at most 98."),
+    ({"memory_mib": 161}, {"memory_mib": 127}, Cause.MEMORY,
+     "[conductor]workers_pool_size to at most 24 and [redfish]connection_cache_size to at most 98."),
+    ({"memory_mib": 161}, {"memory_mib": 110}, Cause.MEMORY, "to at least 161."),
     ({"open_files": 1184}, {"open_files": 1183}, Cause.OPEN_FILES, "ulimit -Hn) to at least 1184."),
     ({"open_files": 2384, "nodes": 1300, "sync_power_state_interval": 0},
      {"open_files": 2383, "nodes": 1300, "sync_power_state_interval": 0}, Cause.OPEN_FILES,
@@ -156,6 +159,7 @@ setups = st.builds(
     connections=st.just(1000),
     memory_mib=st.integers(16, 8192),
     open_files=st.integers(256, 70000),
+    processors=st.floats(0.05, 64),
 )
 
 
