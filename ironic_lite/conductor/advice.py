@@ -36,7 +36,7 @@ SERVICE_MIB: Final = 100
 API_MIB: Final = 30
 WORKER_KIB: Final = 110
 BMC_KIB: Final = 100
-FREE_MEMORY: Final = 0.1
+FREE_PERCENT: Final = 10  # of the memory
 OWN_FILES: Final = 64  # logs, listeners, pipes, epoll: an idle conductor has 15
 CLIENT_PATIENCE_S: Final = 30  # openstacksdk's and ironicclient's callers give up, or ask again, after that
 ANSWER_S: Final = 5  # what a call needs beside its BMC: the database, the lock, the way back
@@ -213,15 +213,15 @@ def _processors(setup: Setup) -> Advice | None:
     """Whether the processors, or the quota of them, can carry the visits."""
     interval_s, needed_s = setup.sync_power_state_interval, setup.nodes * VISIT_CPU_S
     each_s = setup.processors * FOR_VISITS
-    if interval_s == 0 or needed_s <= interval_s * each_s:
+    wanted = math.ceil(needed_s / each_s)
+    if interval_s == 0 or interval_s >= wanted:
         return None
     finding = (
         f"The power sync's visits may need {setup.nodes} nodes x {VISIT_CPU_S * 1000:g} ms = {needed_s:g} s of "
         f"processor time in each interval of {interval_s} s, and half of {setup.processors:g} processors gives "
         f"{interval_s * each_s:g} s."
     )
-    change = Change("sync_power_state_interval", "at least", math.ceil(needed_s / each_s))
-    return Advice(Cause.PROCESSORS, finding, (change,))
+    return Advice(Cause.PROCESSORS, finding, (Change("sync_power_state_interval", "at least", wanted),))
 
 
 def _no_effect(setup: Setup) -> Advice | None:
@@ -265,25 +265,26 @@ def _actions_crowded_out(setup: Setup) -> Advice | None:
 
 def _memory(setup: Setup) -> Advice | None:
     """Whether everything at work at the same time fits into the memory."""
-    usable_mib = setup.memory_mib * (1 - FREE_MEMORY)
+    usable_kib = setup.memory_mib * 1024 * (100 - FREE_PERCENT) // 100
     processes_mib = SERVICE_MIB + API_MIB * max(0, len(setup.api_threads) - 1)
     threads = setup.rpc_threads + sum(setup.api_threads)
-    base_mib, bmcs_mib = processes_mib + threads * WORKER_KIB / 1024, setup.kept_bmcs * BMC_KIB / 1024
-    needed_mib = base_mib + setup.workers_pool_size * WORKER_KIB / 1024 + bmcs_mib
-    if needed_mib <= usable_mib:
+    base_kib, bmcs_kib = processes_mib * 1024 + threads * WORKER_KIB, setup.kept_bmcs * BMC_KIB
+    needed_kib = base_kib + setup.workers_pool_size * WORKER_KIB + bmcs_kib
+    if needed_kib <= usable_kib:
         return None
     finding = (
         f"The service may need {processes_mib} MiB at rest + ({setup.workers_pool_size} workers + {threads} threads of "
         f"JSON-RPC and API) x {WORKER_KIB} KiB + {setup.kept_bmcs} kept connections to BMCs x {BMC_KIB} KiB = "
-        f"{needed_mib:.0f} MiB, and its limit is {setup.memory_mib} MiB, of which {FREE_MEMORY:.0%} should stay free."
+        f"{needed_kib // 1024} MiB, and its limit is {setup.memory_mib} MiB, of which {FREE_PERCENT} % should stay "
+        "free."
     )
-    workers = int((usable_mib - base_mib - bmcs_mib) * 1024 / WORKER_KIB)
+    workers = (usable_kib - base_kib - bmcs_kib) // WORKER_KIB
     if workers >= setup.smallest_pool:
         return Advice(Cause.MEMORY, finding, (Change("workers_pool_size", "at most", workers),))
     fewest = min(setup.workers_pool_size, setup.smallest_pool)
-    kept = int((usable_mib - base_mib - fewest * WORKER_KIB / 1024) * 1024 / BMC_KIB)
+    kept = (usable_kib - base_kib - fewest * WORKER_KIB) // BMC_KIB
     if kept < 1:
-        enough = math.ceil(needed_mib / (1 - FREE_MEMORY))
+        enough = -(-needed_kib * 100 // ((100 - FREE_PERCENT) * 1024))
         return Advice(Cause.MEMORY, finding, (Change("memory_mib", "at least", enough),))
     fewer = (Change("workers_pool_size", "at most", fewest),) if fewest < setup.workers_pool_size else ()
     return Advice(Cause.MEMORY, finding, (*fewer, Change("connection_cache_size", "at most", kept)))
@@ -312,16 +313,16 @@ def _open_files(setup: Setup) -> Advice | None:
 def _database(setup: Setup) -> Advice | None:
     """Whether the last of all threads gets a connection in time when all ask at once."""
     threads, size, patience_s = setup.workers_pool_size + setup.rpc_threads, setup.max_pool_size, setup.pool_timeout
-    wait_s = threads * TRANSACTION_S / size
-    if wait_s <= patience_s:
+    busy_s = threads * TRANSACTION_S
+    wanted = math.ceil(busy_s / patience_s)
+    if size >= wanted:
         return None
     finding = (
-        f"{setup.workers_pool_size} workers + {setup.rpc_threads} threads of JSON-RPC share {size} connections to the "
-        f"database: the last of them gets one after {threads} x {TRANSACTION_S} s / {size} = {wait_s:.1f} s, and "
+        f"{setup.workers_pool_size} workers + {setup.rpc_threads} threads of JSON-RPC share {size} connections to "
+        f"the database: the last gets one after {threads} x {TRANSACTION_S} s / {size} = {busy_s / size:.1f} s, and "
         f"pool_timeout is {patience_s} s."
     )
-    change = Change("max_pool_size", "at least", math.ceil(threads * TRANSACTION_S / patience_s))
-    return Advice(Cause.DATABASE, finding, (change,))
+    return Advice(Cause.DATABASE, finding, (Change("max_pool_size", "at least", wanted),))
 
 
 def _heartbeat(setup: Setup) -> Advice | None:

@@ -7,25 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ironic_lite import config
 from ironic_lite.conductor import survey
 from ironic_lite.conductor.advice import OPTIONS, Advice, Cause, Setup, judge
-from ironic_lite.executors import surroundings
 
 ROUNDS = 6  # of following all advice at once, at the very most
 
 
 @pytest.fixture
-def normal(monkeypatch: pytest.MonkeyPatch) -> Setup:
+def normal() -> Setup:
     """The shipped defaults on a small machine."""
-    monkeypatch.setattr(surroundings, "memory_mib", lambda: 1024)
-    monkeypatch.setattr(surroundings, "open_files", lambda: 4096)
-    monkeypatch.setattr(surroundings, "processors", lambda: 1.0)
-    return survey.setup(100, (12,))
+    return replace(survey.setup(100, (12,)), memory_mib=1024, open_files=4096, processors=1.0)
 
 
 def followed(setup: Setup, advice: list[Advice]) -> Setup:
@@ -77,6 +73,12 @@ BOUNDS: list[tuple[dict[str, Any], dict[str, Any], Cause, str]] = [
         Cause.SYNC_STALLS,
         "[conductor]sync_power_state_workers to at least 139 and [conductor]sync_power_state_interval to at least 72.",
     ),
+    (
+        {"nodes": 240, "workers_pool_size": 99, "reserved_workers_pool_percentage": 0, "sensor_workers": 1},
+        {"nodes": 5000, "workers_pool_size": 99, "reserved_workers_pool_percentage": 0, "sensor_workers": 1},
+        Cause.SYNC_TOO_SLOW,  # 2 x 47 + 1 + 2 leave one of 99 to actions, with none reserved
+        "[conductor]periodic_max_workers to at least 47 and [conductor]sync_power_state_interval to at least 211",
+    ),
     ({"nodes": 240, "processors": 0.04}, {"nodes": 240, "processors": 0.03}, Cause.PROCESSORS,
      "[conductor]sync_power_state_interval to at least 80."),
     ({"sync_power_state_workers": 8}, {"sync_power_state_workers": 9}, Cause.NO_EFFECT,
@@ -104,7 +106,8 @@ BOUNDS: list[tuple[dict[str, Any], dict[str, Any], Cause, str]] = [
     ({"open_files": 2384, "nodes": 1300, "sync_power_state_interval": 0},
      {"open_files": 2383, "nodes": 1300, "sync_power_state_interval": 0}, Cause.OPEN_FILES,
      "[redfish]connection_cache_size to at most 999."),
-    ({"max_pool_size": 4}, {"max_pool_size": 3}, Cause.DATABASE, "[database]max_pool_size to at least 4."),
+    ({"max_pool_size": 3, "workers_pool_size": 292}, {"max_pool_size": 3, "workers_pool_size": 293}, Cause.DATABASE,
+     "[database]max_pool_size to at least 4."),
     ({"heartbeat_timeout": 50}, {"heartbeat_timeout": 49}, Cause.HEARTBEAT,
      "[conductor]heartbeat_timeout to at least 50."),
     ({"heartbeat_interval": 20}, {"heartbeat_interval": 21}, Cause.HEARTBEAT,
@@ -163,6 +166,7 @@ setups = st.builds(
 )
 
 
+@settings(derandomize=True, deadline=None, max_examples=300)
 @given(setups)
 def test_following_all_advice_comes_to_an_end(setup: Setup):
     for _ in range(ROUNDS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,10 +27,13 @@ class Scene:
 
     def __init__(self, limit: int = 20) -> None:
         self.clock = ManualClock()
-        self.pool = TaskPool(
-            "conductor", limit, [Kind(Work.ACTIONS, cap=limit, critical=True), Kind(Work.POWER_SYNC, cap=8, queue=50),
-                                 Kind(Work.SENSORS, cap=4, queue=50)], self.clock, reserved=2,
-        )  # fmt: skip
+        kinds = [
+            Kind(Work.ACTIONS, cap=limit, critical=True),
+            Kind(Work.POWER_SYNC, cap=8, queue=50),
+            Kind(Work.POWER_RECOVERY, cap=8, queue=50),
+            Kind(Work.SENSORS, cap=4, queue=50),
+        ]
+        self.pool = TaskPool("conductor", limit, kinds, self.clock, reserved=2)
         self.strain = Strain(self.pool.stats, self.clock)
         self.gate = threading.Event()
 
@@ -153,19 +156,36 @@ def test_a_short_wait_is_not_told(scene: Scene, caplog: pytest.LogCaptureFixture
     assert told(caplog) == []
 
 
-def test_the_schedule_feeds_it(
-    scene: Scene, database: Database, conductor: Conductor, caplog: pytest.LogCaptureFixture
-):
+@pytest.fixture
+def rows(scene: Scene, database: Database, conductor: Conductor) -> dict[str, Callable[[], None]]:
+    """What the schedule does by itself, over ten nodes that are synced and ten whose BMC failed."""
     for _ in range(10):
         a_node(database, provision_state="active")
-    ours = Conductor("h1", database, conductor.members, scene.pool, scene.clock)
-    schedule = Schedule(ours)
-    (sync,) = [row for row in schedule.rows() if row.name == "power sync"]
-    scene.busy(8, Work.POWER_SYNC)
-    sync.work()  # eight of them wait for a place, two are not even given to the pool
+        a_node(database, provision_state="active", maintenance=True, fault="power failure")
+    schedule = Schedule(Conductor("h1", database, conductor.members, scene.pool, scene.clock))
+    return {row.name: row.work for row in schedule.rows()}
+
+
+@pytest.mark.parametrize("kind", [Work.POWER_SYNC, Work.POWER_RECOVERY, Work.SENSORS])
+def test_the_schedule_tells_of_its_rounds(
+    scene: Scene, rows: dict[str, Callable[[], None]], kind: Work, caplog: pytest.LogCaptureFixture
+):
+    limit = scene.pool.cap(kind)
+    scene.busy(limit, kind)
+    rows[kind]()  # as many wait for a place, the rest are not even given to the pool
     assert told(caplog) == []
     scene.clock.advance(60)
-    sync.work()
-    assert told(caplog) == [SYNC_12.replace("12", "10")]
-    schedule.stop()
+    rows[kind]()
+    assert len(told(caplog)) == 1
     scene.opened()
+
+
+def test_the_schedule_looks_at_the_pool(
+    scene: Scene, rows: dict[str, Callable[[], None]], caplog: pytest.LogCaptureFixture
+):
+    rows["house-keeping"]()
+    scene.busy(20)
+    with pytest.raises(errors.NoFreeWorker):
+        scene.pool.slot(Work.ACTIONS, "one too many")
+    rows["house-keeping"]()
+    assert told(caplog) == ["[conductor]workers_pool_size to at least 21"]
