@@ -98,13 +98,13 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     api = ApiService(rest, credentials, grace_s=1)
     conductor.start()
     api.start()
-    threading.setprofile(None)
     assert api._database is not None
     made.served_from = (conductor._conductor.database, api._database)
     yield made
     made.counting = False
     api.stop()
     conductor.stop()
+    threading.setprofile(None)  # not before: workers are hired at any time, and are the services' threads too
     made.database.dispose()
     config.CONF.clear()
     for name in settings:
