@@ -64,6 +64,8 @@ class Strain:
         if before is None or left == 0:
             return
         took_s, visits = now.at - before.at, now.executed - before.executed
+        if stats.busy == 0 or now.wait_s - before.wait_s > LONG_WAIT_S * max(1, visits):
+            return  # the kind does not get the workers that it may have, and `look` tells of that
         reached = max(1, visits + stats.busy)
         wanted = min(math.ceil(stats.limit * (reached + left) / reached), MOST_AT_ONCE * stats.limit)
         each = f", {(now.run_s - before.run_s) / visits:.1f} s each on average" if visits else ""
@@ -100,12 +102,14 @@ class Strain:
 
     def _tell_waits(self, stats: PoolStats, kind: KindStats, before: _Count, now: _Count) -> None:
         """Its rounds give the pool no more than its cap, so what waits there waits for the pool's workers."""
-        waited_s, begun, within_s = now.wait_s - before.wait_s, now.executed - before.executed, now.at - before.at
-        if not begun or waited_s / begun <= LONG_WAIT_S:
+        waited_s, visits, within_s = now.wait_s - before.wait_s, now.executed - before.executed, now.at - before.at
+        if not visits:  # those that wait still are in no sum yet
+            waited_s, visits = kind.queued * within_s, kind.queued
+        if waited_s <= LONG_WAIT_S * visits:
             return
         short = math.ceil(waited_s / within_s)
         finding = (
-            f"{begun} visits of the {kind.name} waited {waited_s / begun:.1f} s on average for one of {stats.limit} "
+            f"{visits} visits of the {kind.name} waited {waited_s / visits:.1f} s on average for one of {stats.limit} "
             f"workers, as others had them: within {within_s:.0f} s there were {waited_s / within_s:.1f} too few."
         )
         change = Change("workers_pool_size", "at least", stats.limit + short)

@@ -44,7 +44,7 @@ class Scene:
     def busy(self, number: int, kind: str = Work.ACTIONS) -> None:
         """Workers that are held until the gate opens."""
         for _ in range(number):
-            self.pool.submit(kind, "held", self.gate.wait, 10)
+            self.pool.submit(kind, "held", self.gate.wait, 60)
 
     def opened(self) -> None:
         """Everything that was held or waits has ended."""
@@ -72,6 +72,7 @@ SYNC_12 = "[conductor]sync_power_state_workers to at least 12 and [conductor]per
 
 
 def test_a_round_that_ends_in_time_is_not_told(scene: Scene, caplog: pytest.LogCaptureFixture):
+    scene.busy(1, Work.POWER_SYNC)  # one that hangs is no reason
     for _ in range(3):
         scene.strain.round_begins(Work.POWER_SYNC, 0)
         scene.visits(30)
@@ -81,19 +82,21 @@ def test_a_round_that_ends_in_time_is_not_told(scene: Scene, caplog: pytest.LogC
 
 def test_a_round_that_leaves_nodes_out_says_how_many_workers_would_do(scene: Scene, caplog: pytest.LogCaptureFixture):
     scene.strain.round_begins(Work.POWER_SYNC, 0)
-    scene.visits(40)
+    scene.visits(32)
+    scene.busy(8, Work.POWER_SYNC)
     scene.clock.advance(60)
     scene.strain.round_begins(Work.POWER_SYNC, 20)
     assert (
-        "The power sync ended 40 visits with 8 workers in 60 s, 0.0 s each on average; 0 were still under way, and 20 "
+        "The power sync ended 32 visits with 8 workers in 60 s, 0.0 s each on average; 8 were still under way, and 20 "
         "nodes still waiting, when the next round began: at this pace all would need 8 x 60 / 40 workers."
     ) in caplog.text
     assert told(caplog) == [SYNC_12]
 
 
-def test_the_first_round_and_one_that_reached_nobody(scene: Scene, caplog: pytest.LogCaptureFixture):
+def test_the_first_round_and_one_in_which_every_visit_hangs(scene: Scene, caplog: pytest.LogCaptureFixture):
     scene.strain.round_begins(Work.SENSORS, 5)
     assert told(caplog) == []
+    scene.busy(4, Work.SENSORS)
     scene.clock.advance(600)
     scene.strain.round_begins(Work.SENSORS, 500)
     assert told(caplog) == ["[sensor_data]workers to at least 16"]
@@ -102,6 +105,8 @@ def test_the_first_round_and_one_that_reached_nobody(scene: Scene, caplog: pytes
 def test_each_cause_of_each_kind_is_told_once_an_hour(scene: Scene, caplog: pytest.LogCaptureFixture):
     scene.strain.round_begins(Work.POWER_SYNC, 0)
     scene.strain.round_begins(Work.SENSORS, 0)
+    scene.busy(1, Work.POWER_SYNC)
+    scene.busy(1, Work.SENSORS)
     said = []
     for _ in range(121):  # two hours
         scene.visits(2)
@@ -109,7 +114,6 @@ def test_each_cause_of_each_kind_is_told_once_an_hour(scene: Scene, caplog: pyte
         scene.strain.round_begins(Work.POWER_SYNC, 1)
         said.append(told(caplog))
     assert [number for number, one in enumerate(said) if one] == [0, 60, 120]
-    scene.visits(1, Work.SENSORS)
     scene.strain.round_begins(Work.SENSORS, 1)
     assert told(caplog) == ["[sensor_data]workers to at least 8"]
 
@@ -143,6 +147,27 @@ def test_visits_that_wait_for_a_worker_ask_for_as_many_as_waited(scene: Scene, c
         "s there were 2.0 too few."
     ) in caplog.text
     assert told(caplog) == ["[conductor]workers_pool_size to at least 22"]
+
+
+def test_visits_that_get_no_worker_at_all_are_no_matter_of_their_own_options(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+):
+    scene.strain.look()
+    scene.strain.round_begins(Work.POWER_SYNC, 0)
+    scene.busy(20)
+    scene.busy(6, Work.POWER_SYNC)
+    scene.clock.advance(60)
+    scene.strain.round_begins(Work.POWER_SYNC, 100)
+    assert told(caplog) == []
+    scene.strain.look()
+    assert "6 visits of the power sync waited 60.0 s on average" in caplog.text
+    assert told(caplog) == ["[conductor]workers_pool_size to at least 26"]
+    scene.opened()
+    scene.clock.advance(3600)
+    scene.busy(1, Work.POWER_SYNC)
+    scene.strain.round_begins(Work.POWER_SYNC, 100)  # as they waited long before they were visited
+    scene.strain.look()
+    assert told(caplog) == ["[conductor]workers_pool_size to at least 21"]
 
 
 def test_a_short_wait_is_not_told(scene: Scene, caplog: pytest.LogCaptureFixture):
