@@ -37,6 +37,7 @@ def followed(setup: Setup, advice: list[Advice]) -> Setup:
 
 def test_the_shipped_defaults_are_healthy(normal: Setup):
     assert judge(normal) == []
+    assert judge(replace(normal, nodes=240, memory_mib=256)) == []  # as docs/advice.md says
 
 
 def test_every_field_that_is_an_option_is_read_from_it():
