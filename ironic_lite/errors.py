@@ -250,6 +250,12 @@ class NoFreeWorker(Unavailable):
     )
 
 
+class AgendaFull(Unavailable):
+    """Something that was to be done later, and cannot be remembered: too much is already."""
+
+    message = "{name} cannot be put on agenda {agenda!r}, which holds {limit} entries already."
+
+
 class NoConductor(Unavailable):
     """No live conductor serves this driver in this group."""
 

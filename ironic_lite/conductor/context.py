@@ -15,6 +15,7 @@ from ironic_lite.cluster.members import Members
 from ironic_lite.config import Int, Section
 from ironic_lite.db.engine import Database
 from ironic_lite.drivers.interfaces import Sensors
+from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.taskpool import TaskPool
 
 
@@ -47,11 +48,14 @@ class SensorReport(msgspec.Struct, frozen=True):
 class Conductor:
     """One running conductor. Dictionaries are keyed by node UUID, and forget nodes that are gone."""
 
-    def __init__(self, host: str, database: Database, members: Members, pool: TaskPool, clock: Clock) -> None:
+    def __init__(
+        self, host: str, database: Database, members: Members, pool: TaskPool, agenda: Agenda, clock: Clock
+    ) -> None:
         self.host: Final = host
         self.database: Final = database
         self.members: Final = members
         self.pool: Final = pool
+        self.agenda: Final = agenda
         self.clock: Final = clock
         self.interrupted: Final = threading.Event()
         self.sensors: Final[dict[str, SensorReport]] = {}

@@ -13,6 +13,8 @@ from ironic_lite.executors.kinds import Kind
 # Beyond what the BMC was given: the database, and a machine that is busy.
 LATE_AFTER_S: Final = 30.0
 HOUSE_KEEPING_AT_A_TIME: Final = 2
+# Second looks that fell due and wait for a place of the power sync: those of a rack that lost its power at once.
+LOOKS: Final = 1000
 
 
 class conf(Section, name="conductor"):
@@ -43,7 +45,7 @@ def kinds() -> list[Kind]:
     action_s, visit_s = power.conf.soft_power_off_timeout + LATE_AFTER_S, context_conf.poll_timeout + LATE_AFTER_S
     return [
         Kind(Work.ACTIONS, cap=actions, queue=0, critical=True, deadline_s=action_s),
-        Kind(Work.POWER_SYNC, cap=sync, queue=sync, only_reads=True, deadline_s=visit_s),
+        Kind(Work.POWER_SYNC, cap=sync, queue=sync + LOOKS, only_reads=True, deadline_s=visit_s),
         Kind(Work.POWER_RECOVERY, cap=recurring, queue=recurring, only_reads=True, deadline_s=visit_s),
         Kind(Work.SENSORS, cap=sensor, queue=sensor, only_reads=True, deadline_s=visit_s),
         Kind(Work.HOUSE_KEEPING, cap=HOUSE_KEEPING_AT_A_TIME, queue=8, only_reads=True, deadline_s=LATE_AFTER_S),

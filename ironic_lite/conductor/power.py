@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ironic_lite import errors
@@ -28,6 +30,12 @@ class conf(Section, name="conductor"):
     soft_power_off_timeout = Int(600, min=1, help="Seconds that a machine may take for a soft power off or reboot.")
     power_state_sync_max_retries = Int(
         3, min=0, help="Failed visits in a row that the power sync forgives before it sets maintenance mode."
+    )
+    power_state_sync_debounce = Int(
+        5,
+        min=0,
+        help="Seconds after which the power sync looks again at a machine whose power differs from its record, before "
+        "it acts on what is then true; 0: it acts at once.",
     )
     force_power_state_during_sync = Bool(
         True,
@@ -77,7 +85,13 @@ def _power_failed(lock: NodeLock, reason: str) -> Result:
 
 
 def sync_power(conductor: Conductor, node: Node) -> None:
-    """Visit one node: compare without a lock, and settle a difference under it."""
+    """Visit one node: compare without a lock. A difference of power is looked at again before it is acted upon."""
+    _visit(conductor, node, _look_again_later if conf.power_state_sync_debounce else _settle)
+
+
+def _visit(
+    conductor: Conductor, node: Node, differs: Callable[[Conductor, Node, PowerInterface, dict[str, Any]], None]
+) -> None:
     try:
         driver = registry.power(node)
         reading = driver.read(node, conductor.poll_deadline())
@@ -87,8 +101,38 @@ def sync_power(conductor: Conductor, node: Node) -> None:
     conductor.failed_visits.pop(node.uuid, None)
     news = _news(node, reading)
     if not news or conductor.pool.draining:
-        return  # the end does not wait for visits, so none takes a lock any more
-    if news.get("power_state") is not None and _forces(node):
+        return  # the end does not wait for visits, so none begins to write any more
+    if "power_state" in news:
+        differs(conductor, node, driver, news)
+    else:
+        _record(conductor, node, news)
+
+
+def _look_again_later(conductor: Conductor, node: Node, _driver: PowerInterface, news: dict[str, Any]) -> None:
+    """Write nothing yet: the machine may be on its way through a state, and so may we with it."""
+    try:
+        conductor.agenda.after(
+            conf.power_state_sync_debounce,
+            Work.POWER_SYNC,
+            f"second look at node {node.label}",
+            partial(_look_again, conductor, node.uuid),
+            key=("power", node.uuid),
+        )
+    except errors.Unavailable as exc:
+        LOG.warning(
+            'Node %s is "%s" by itself, and the next visit sees to it: %s', node.label, news["power_state"], exc
+        )
+
+
+def _look_again(conductor: Conductor, uuid: str) -> None:
+    """Settle what still differs, unless somebody took the node up meanwhile."""
+    node = nodes.to_sync_again(conductor.database, uuid)
+    if node is not None and conductor.owns(node.uuid, node.driver, node.conductor_group):
+        _visit(conductor, node, _settle)
+
+
+def _settle(conductor: Conductor, node: Node, driver: PowerInterface, news: dict[str, Any]) -> None:
+    if _forces(node):
         _bring_back(conductor, node, driver, news)
     else:
         _record(conductor, node, news)
@@ -103,8 +147,7 @@ def _news(node: Node, reading: Reading) -> dict[str, Any]:
 def _record(conductor: Conductor, node: Node, news: dict[str, Any]) -> None:
     """Write what the machine says, if the node still is as it was compared."""
     try:
-        with NodeLock(conductor, node, "power sync") as lock:
-            lock.finish(Result(news))
+        nodes.change(conductor.database, node.uuid, node.revision, news)
     except (errors.Conflict, errors.NodeNotFound):
         return  # somebody is at work on it, or it is gone: the next visit looks again
     if "power_state" in news:

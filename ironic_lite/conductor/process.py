@@ -22,14 +22,15 @@ from ironic_lite.cluster.members import Members, heartbeat_conf
 from ironic_lite.cluster.transport import MAX_BODY_KIB, Application, Credentials
 from ironic_lite.cluster.transport import conf as rpc_conf
 from ironic_lite.conductor import boot, kinds, power, provision, recovery, sensors, survey, validation
-from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.schedule import Schedule
 from ironic_lite.config import Host, Section, Str, Strings
 from ironic_lite.db import conductors, migrate, nodes
 from ironic_lite.db.conductors import Drivers
 from ironic_lite.db.engine import open_database
 from ironic_lite.drivers import registry
-from ironic_lite.executors.agenda import Agenda, Recurring
+from ironic_lite.executors.agenda import Agenda
+from ironic_lite.executors.recurring import Recurring
 from ironic_lite.executors.taskpool import TaskPool
 from ironic_lite.web.limits import Limits
 from ironic_lite.web.server import Server
@@ -87,7 +88,8 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         table = kinds.kinds()
         pool = TaskPool("conductor", kinds.conf.workers_pool_size, table, self._clock, reserved=kinds.reserved())
         LOG.info("Conductor %s has %s.", host, kinds.described(table))
-        self._conductor = Conductor(host, database, Members(database, self._clock), pool, self._clock)
+        agenda = Agenda("agenda", pool, self._clock, at=host)
+        self._conductor = Conductor(host, database, Members(database, self._clock), pool, agenda, self._clock)
         self._rpc = Server(
             "json-rpc",
             self._listener,
@@ -102,19 +104,19 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
 
     def _begin(self, row: conductors.Conductor) -> None:
         """Tell the cluster, and take up what is ours."""
-        database, clock = self._conductor.database, self._clock
+        database, agenda = self._conductor.database, self._conductor.agenda
         conductors.register(database, row)
-        self._beaten_at = self._moved_at = clock.monotonic()
+        self._beaten_at = self._moved_at = self._clock.monotonic()
         self._executed = 0
-        beat = Recurring("heartbeat", lambda: heartbeat_conf.heartbeat_interval, self._heartbeat)
-        self._heart = Agenda("heartbeat", [beat], clock)
-        self._heart.start()
+        agenda.start()
+        # In the agenda's own thread: it must beat however full the pool is, and is bounded by the database's deadlines.
+        agenda.repeat(Recurring("heartbeat", lambda: heartbeat_conf.heartbeat_interval, self._heartbeat, kind=None))
         owns = self._conductor.owns
         ours = [one for one in nodes.stranded(database) if owns(one.uuid, one.driver, one.conductor_group)]
         recovery.fail_stranded(database, ours)
         self._schedule = Schedule(self._conductor)
-        self._agenda = Agenda("agenda", self._schedule.rows(), clock, self._conductor.pool, Work.HOUSE_KEEPING)
-        self._agenda.start()
+        for work in self._schedule.rows():
+            agenda.repeat(work)
 
     def stop(self) -> None:
         """End, with running work given its time."""
@@ -130,7 +132,7 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
             recovery.free_locks(database, self._conductor.host, recovery.AT_STOP)
         except errors.DatabaseUnavailable as exc:
             LOG.error("Locks could not be freed, and are at the next start: %s", exc)  # noqa: TRY400  # no trace needed
-        self._heart.stop(Deadline(self._clock, 5))
+        self._conductor.agenda.stop(Deadline(self._clock, 5))
         registry.close_all(Deadline(self._clock, 5))
         database.dispose()
 
@@ -170,8 +172,8 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         self._quiet = True
         self._online = self._keeps_registration
         self._heartbeat_once()
+        self._conductor.agenda.close()
         self._schedule.stop()
-        self._agenda.stop(deadline)
         self._rpc.drain(min(RPC_DRAIN_S, deadline.left_s()))
 
     def _heartbeat(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
+from typing import Final
 
 from ironic_lite.conductor import power, sensors
 from ironic_lite.conductor.context import Conductor, Work
@@ -11,10 +11,10 @@ from ironic_lite.conductor.strain import Strain
 from ironic_lite.config import Int, Section
 from ironic_lite.db import nodes
 from ironic_lite.domain.node import Node
-from ironic_lite.executors.agenda import Recurring
+from ironic_lite.executors.recurring import Recurring
 from ironic_lite.executors.rounds import Rounds
 
-FIRST_VISITS_WITHIN_S = 5.0
+HOUSE_KEEPING_S: Final = 60.0
 
 
 class conf(Section, name="conductor"):
@@ -40,13 +40,13 @@ class Schedule:
         return Rounds(kind, self._conductor.pool, lambda node: visit(self._conductor, node), lambda node: node.uuid)
 
     def rows(self) -> list[Recurring]:
-        """Every recurring work. The first turns come soon, spread by host so that conductors do not start as one."""
-        soon_s = zlib.crc32(self._conductor.host.encode()) % 1000 / 1000 * FIRST_VISITS_WITHIN_S
+        """Every recurring work of it but the heartbeat."""
+        kind = Work.HOUSE_KEEPING
         return [
-            Recurring("power sync", lambda: conf.sync_power_state_interval, self._sync_power, soon_s),
-            Recurring("power recovery", lambda: conf.power_failure_recovery_interval, self._recover_power, 30 + soon_s),
-            Recurring("sensor collection", _sensor_interval_s, self._collect_sensors, soon_s),
-            Recurring("house-keeping", lambda: 60, self._keep_house, 60),
+            Recurring("power sync", lambda: conf.sync_power_state_interval, self._sync_power, kind),
+            Recurring("power recovery", lambda: conf.power_failure_recovery_interval, self._recover_power, kind),
+            Recurring("sensor collection", _sensor_interval_s, self._collect_sensors, kind),
+            Recurring("house-keeping", lambda: HOUSE_KEEPING_S, self._keep_house, kind),
         ]
 
     def stop(self) -> None:

@@ -182,12 +182,20 @@ def to_sync(database: Database) -> list[Node]:
         return [_as_node(row) for row in connection.execute(_TO_SYNC)]
 
 
+def to_sync_again(database: Database, uuid: str) -> Node | None:
+    """That node as it is now, if its power still may be compared as in `to_sync`."""
+    with database.read() as connection:
+        row = connection.execute(_TO_SYNC_AGAIN, {"uuid": uuid}).first()
+    return _as_node(row) if row is not None else None
+
+
 _TO_SYNC: Final = sa.select(*_COLUMNS).where(
     c.maintenance.is_(sa.false()),
     c.reservation.is_(None),
     c.target_power_state.is_(None),
     c.provision_state.not_in(sorted(NOT_SYNCED)),
 )
+_TO_SYNC_AGAIN: Final = _TO_SYNC.where(c.uuid == sa.bindparam("uuid"))
 _HELD: Final = sa.select(c.id).where(
     c.uuid == sa.bindparam("uuid"),
     c.reservation == sa.bindparam("host"),

@@ -3,7 +3,8 @@
 Guarantees: (1) a visit is one task: how many run at a time is the kind's cap, and no more are given to the pool than it
 lets run, so the pool's queue stays short whatever the number of things; (2) one thing that takes long holds one place
 and nothing else: the next round goes on without it; (3) the same thing is never visited twice at a time, and waits once
-at most, until the pool has it as it was last given; (4) after `stop` no visit begins but those that the pool has.
+at most, until the pool has it as it was last given; (4) after `stop` no round begins, and no visit but those that the
+pool has.
 Lock order: `_lock` is taken alone.
 """
 
@@ -29,11 +30,14 @@ class Rounds(Generic[T]):
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, T] = {}
         self._under_way: set[Hashable] = set()
+        self._stopped = False
 
     def begin(self, things: Iterable[T]) -> None:
         """Start a round over `things`, but for those that are being visited right now."""
         keyed = {self._key(thing): thing for thing in things}
         with self._lock:
+            if self._stopped:
+                return
             self._waiting |= {key: thing for key, thing in keyed.items() if key not in self._under_way}
         self._fill()
 
@@ -43,8 +47,9 @@ class Rounds(Generic[T]):
             return len(self._waiting)
 
     def stop(self) -> None:
-        """Forget who waits."""
+        """Forget who waits, and take nobody more."""
         with self._lock:
+            self._stopped = True
             self._waiting.clear()
 
     def _fill(self) -> None:
@@ -65,7 +70,8 @@ class Rounds(Generic[T]):
             slot = self._pool.slot(self._kind, f"{self._kind} of {key}")
         except errors.Unavailable as exc:
             LOG.warning("%s leaves out the rest of this round: %s", self._kind, exc)
-            self.stop()
+            with self._lock:
+                self._waiting.clear()
             self._ended(key)
             return False
         slot.run(self._run, key, thing)

@@ -21,6 +21,7 @@ from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import Event
 from ironic_lite.domain.states import BootDevice, PowerTarget
 from ironic_lite.drivers.fake import conf as fake_conf
+from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.taskpool import TaskPool
 from tests.builders import a_node
@@ -38,7 +39,7 @@ def conductor(database: Database) -> Iterator[Conductor]:
     clock = SystemClock()
     conductors.register(database, conductors.Conductor("h1", "http://127.0.0.1:1", "", {"fake-hardware": {}}))
     pool = TaskPool("conductor", 4, [Kind(Work.ACTIONS, cap=4, critical=True)], clock)
-    yield Conductor("h1", database, Members(database, clock), pool, clock)
+    yield Conductor("h1", database, Members(database, clock), pool, Agenda("agenda", pool, clock), clock)
     assert pool.drain(Deadline(clock, 10)) == []
     for delay in DELAYS:
         config.CONF.clear_override(delay, fake_conf.group)

@@ -7,7 +7,7 @@ import contextlib
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,8 @@ class Script:
     drops: set[str] = field(default_factory=set)
     # Paths whose answer comes one byte at a time for as long as anybody listens.
     drips: set[str] = field(default_factory=set)
+    # What happens between the request of "METHOD path" and its answer, which tells how it was before.
+    meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
     # Whether a connection is closed behind each answer without saying so.
     closes: bool = False
     requests: list[str] = field(default_factory=list)
@@ -108,6 +110,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path in script.drips:
             self._drip()
             return
+        script.meanwhile.get(f"{self.command} {self.path}", lambda: None)()
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -14,8 +14,10 @@ from ironic_lite.cluster.members import Members
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db import conductors, migrate
 from ironic_lite.db.engine import Database
+from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.taskpool import TaskPool
+from tests.clocks import HeldClock
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +33,8 @@ def settings() -> Iterator[None]:
     """The defaults, and whatever a test sets with `config.CONF.set_override`."""
     config.load([], program="test", files=[])
     yield
-    config.CONF.clear_override("force_power_state_during_sync", "conductor")
+    for name in ("force_power_state_during_sync", "power_state_sync_debounce"):
+        config.CONF.clear_override(name, "conductor")
     config.CONF.reset()
 
 
@@ -45,9 +48,20 @@ def database(schema: bytes, tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def conductor(database: Database) -> Iterator[Conductor]:
+def held() -> HeldClock:
+    """The agenda's clock, which only a test moves; every other wait is real."""
+    return HeldClock()
+
+
+@pytest.fixture
+def conductor(database: Database, held: HeldClock) -> Iterator[Conductor]:
     clock = SystemClock()
-    conductors.register(database, conductors.Conductor("h1", "http://127.0.0.1:1", "", {"fake-hardware": {}}))
-    pool = TaskPool("conductor", 4, [Kind(Work.ACTIONS, cap=4, critical=True)], clock)
-    yield Conductor("h1", database, Members(database, clock), pool, clock)
+    conductors.register(
+        database, conductors.Conductor("h1", "http://127.0.0.1:1", "", {"fake-hardware": {}, "redfish": {}})
+    )
+    pool = TaskPool("conductor", 4, [Kind(Work.ACTIONS, cap=4, critical=True), Kind(Work.POWER_SYNC, cap=4)], clock)
+    agenda = Agenda("agenda", pool, held)
+    agenda.start()
+    yield Conductor("h1", database, Members(database, clock), pool, agenda, clock)
+    agenda.stop(Deadline(clock, 10))
     assert pool.drain(Deadline(clock, 10)) == []
