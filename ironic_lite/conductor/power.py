@@ -109,7 +109,7 @@ def _visit(
 
 
 def _look_again_later(conductor: Conductor, node: Node, _driver: PowerInterface, news: dict[str, Any]) -> None:
-    """Write nothing yet: the machine may be on its way through a state, and so may we with it."""
+    """Do nothing yet: it may be a moment's state, of a machine that somebody restarts."""
     try:
         conductor.agenda.after(
             conf.power_state_sync_debounce,
