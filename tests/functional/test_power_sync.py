@@ -19,7 +19,8 @@ pytestmark = pytest.mark.timeout(180)
 
 SYSTEM = "/redfish/v1/Systems/1"
 INTERVAL_S = 1
-NOTICED_S = 6.0  # an interval, a visit, and what a busy machine takes
+DEBOUNCE_S = 1
+NOTICED_S = 7.0  # an interval, a visit, a second look, and what a busy machine takes
 HANGS_S = 15  # how long the power sync waits for a BMC that says nothing
 
 ENDS_S = 15.0  # an idle service's own end, and what a busy machine takes
@@ -33,7 +34,8 @@ def bmcs() -> Iterator[FleetProcess]:
 
 
 def options(**conductor: object) -> dict[str, Any]:
-    return {"conductor": {"sync_power_state_interval": INTERVAL_S, **conductor}}
+    quick = {"sync_power_state_interval": INTERVAL_S, "power_state_sync_debounce": DEBOUNCE_S}
+    return {"conductor": {**quick, **conductor}}
 
 
 def enrol(running: Service, bmc: Bmc, name: str) -> str:
@@ -83,7 +85,9 @@ def test_power_that_changes_by_itself_is_brought_back(tmp_path: Path, bmcs: Flee
 
 
 def test_a_bmc_that_hangs_keeps_no_other_from_being_visited(tmp_path: Path, bmcs: FleetProcess) -> None:
-    with service(tmp_path, **options(force_power_state_during_sync=False, poll_timeout=HANGS_S)) as running:
+    with service(
+        tmp_path, **options(force_power_state_during_sync=False, poll_timeout=HANGS_S, power_state_sync_debounce=0)
+    ) as running:
         hung, *others = bmcs.bmcs
         enrol(running, hung, "hung")
         uuids = {bmc: enrol(running, bmc, f"well-{number}") for number, bmc in enumerate(others)}
