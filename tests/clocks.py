@@ -14,9 +14,11 @@ class HeldClock(ManualClock):
     def __init__(self) -> None:
         super().__init__()
         self.wakes = 0
+        self.longest_s = 0.0
         self._sleeper: tuple[threading.Event, float] | None = None
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        self.longest_s = max(self.longest_s, timeout_s)
         end = self.monotonic() + timeout_s
         self._sleeper = (event, end)
         while not event.is_set() and self.monotonic() < end:

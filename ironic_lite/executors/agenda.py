@@ -1,15 +1,15 @@
 """The agenda: all that a process means to do later, once or again and again, on one heap and one thread.
 
-Guarantees: (1) the thread sleeps until something is due; only what is due before all else wakes it earlier; (2) what is
-due is done in the pool, as work of its kind; the thread itself carries out nothing but rows without a kind; (3) an
-entry can be cancelled until its function begins, in the pool's queue too, and either runs or is cancelled, never both:
-it begins under the lock, and only if nobody cancelled it; (4) one entry per key waits: who asks again gets that one,
-moved forward if it was to come later, and once it has begun a new one; (5) nothing is lost unsaid: an entry that the
-pool refuses is tried again after `RETRIES_S`, and then fails with the refusal; a failure is logged, for as a rule
-nobody waits for it; (6) a row never overlaps itself, missed turns are not made up, and a row that fails keeps its turn;
-(7) after `close` no entry and no row with a kind begins, and every entry that had not begun is cancelled; `stop` joins
-the thread by its deadline; (8) an agenda belongs to the process that made it. Lock order: `_lock`, then a future's own;
-the pool, and whatever is to be told of a future's end, are called without it.
+Guarantees: (1) the thread sleeps until something is due, an hour at most; only what is due before all else wakes it
+earlier; (2) what is due is done in the pool, as work of its kind; the thread itself carries out nothing but rows
+without a kind; (3) an entry can be cancelled until its function begins, in the pool's queue too, and either runs or is
+cancelled, never both: it begins under the lock, and only if nobody cancelled it; (4) one entry per key waits: who asks
+again gets that one, moved forward if it was to come later, and once it has begun a new one; (5) nothing is lost unsaid:
+an entry that the pool refuses is tried again after `RETRIES_S`, and then fails with the refusal; a failure is logged,
+for as a rule nobody waits for it; (6) a row never overlaps itself, missed turns are not made up, and a row that fails
+keeps its turn; (7) after `close` no entry and no row with a kind begins, and every entry that had not begun is
+cancelled; `stop` joins the thread by its deadline; (8) an agenda belongs to the process that made it. Lock order:
+`_lock`, then a future's own; the pool, and whatever is to be told of a future's end, are called without it.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Agenda:
                 if alive:
                     item.due = TAKEN
                     return item
-            self._wakes_at = self._heap[0][0] if self._heap else now + IDLE_S
+            self._wakes_at = min(self._heap[0][0] if self._heap else math.inf, now + IDLE_S)
             return None
 
     def _hand_over(self, entry: Entry[Any]) -> None:

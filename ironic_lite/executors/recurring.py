@@ -43,7 +43,8 @@ class Row:
         Turns are at phase x interval, and then every interval, since the clock's origin: the same ones after a
         restart of the process, and other ones on each host and for each row, so that nothing starts as one.
         """
-        interval_s = interval_s or ASK_AGAIN_S
+        if not 0 < interval_s < math.inf:
+            interval_s = ASK_AGAIN_S
         first = self._phase * interval_s
         turn = first + (math.floor((now - first) / interval_s) + 1) * interval_s
         return turn if turn > now else turn + interval_s  # rounding may end on now itself

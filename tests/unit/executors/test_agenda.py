@@ -14,7 +14,7 @@ import pytest
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline, ManualClock, SystemClock
-from ironic_lite.executors.agenda import RETRIES_S, Agenda
+from ironic_lite.executors.agenda import IDLE_S, RETRIES_S, Agenda
 from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.task import Task
 from ironic_lite.executors.taskpool import TaskPool
@@ -278,6 +278,15 @@ def test_an_idle_agenda_does_not_wake_up(agenda: Agenda, held: HeldClock):
     assert held.wakes == 1
     held.pass_s(1)
     assert held.wakes == 2
+
+
+def test_a_time_that_never_comes_is_no_harm(agenda: Agenda, held: HeldClock):
+    agenda.after(1e300, "work", "never", lambda: None)
+    until(held.asleep)
+    assert held.longest_s <= IDLE_S  # a lock of the system would refuse to wait longer than 292 years
+    entry = agenda.after(1, "work", "x", lambda: "done")
+    held.pass_s(1)
+    assert entry.result(10) == "done"
 
 
 def test_an_idle_agenda_sleeps_in_the_kernel(pool: TaskPool):

@@ -78,6 +78,11 @@ def test_turns_are_one_interval_apart_and_the_same_whenever_one_begins(
     assert apart == pytest.approx(round(apart), abs=1e-3), "after a restart at `later` the turns are other ones"
 
 
+@pytest.mark.parametrize("interval_s", [0, -5, float("nan"), float("inf")])
+def test_an_interval_that_is_none_is_asked_again_in_a_minute(interval_s: float):
+    assert 100 < Row(row("x", 0, lambda: None, None), "h1").next_turn(100, interval_s) <= 100 + ASK_AGAIN_S
+
+
 def test_a_hundred_hosts_spread_over_the_interval():
     turns = [Row(row("power sync", 60, lambda: None, None), f"host{number}").next_turn(0, 60) for number in range(100)]
     busiest = Counter(int(turn // 6) for turn in turns).most_common(1)[0][1]
