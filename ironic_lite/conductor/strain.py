@@ -101,7 +101,12 @@ class Strain:
         self._tell(Work.ACTIONS, advice)
 
     def _tell_waits(self, stats: PoolStats, kind: KindStats, before: _Count, now: _Count) -> None:
-        """Its rounds give the pool no more than its cap, so what waits there waits for the pool's workers."""
+        """Its rounds give the pool no more than its cap, so what waits there waits for the pool's workers.
+
+        Second looks of the power sync come on top, and wait for the cap when that is full.
+        """
+        if kind.busy >= kind.limit:
+            return
         waited_s, visits, within_s = now.wait_s - before.wait_s, now.executed - before.executed, now.at - before.at
         if not visits:  # those that wait still are in no sum yet
             waited_s, visits = kind.queued * within_s, kind.queued

@@ -181,13 +181,24 @@ def test_a_short_wait_is_not_told(scene: Scene, caplog: pytest.LogCaptureFixture
     assert told(caplog) == []
 
 
+def test_second_looks_that_wait_for_the_power_syncs_own_cap_are_no_lack_of_workers(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+):
+    scene.strain.look()
+    scene.busy(8 + 5, Work.POWER_SYNC)
+    scene.clock.advance(60)
+    scene.strain.look()
+    assert told(caplog) == []
+    scene.opened()
+
+
 @pytest.fixture
 def rows(scene: Scene, database: Database, conductor: Conductor) -> dict[str, Callable[[], None]]:
     """What the schedule does by itself, over ten nodes that are synced and ten whose BMC failed."""
     for _ in range(10):
         a_node(database, provision_state="active")
         a_node(database, provision_state="active", maintenance=True, fault="power failure")
-    schedule = Schedule(Conductor("h1", database, conductor.members, scene.pool, scene.clock))
+    schedule = Schedule(Conductor("h1", database, conductor.members, scene.pool, conductor.agenda, scene.clock))
     return {row.name: row.work for row in schedule.rows()}
 
 
