@@ -7,7 +7,6 @@ from typing import Final
 import falcon
 
 from ironic_lite import metrics
-from ironic_lite.api import arguments
 from ironic_lite.api.workers import Workers
 
 PATH: Final = "/metrics"
@@ -34,7 +33,6 @@ class Metrics:
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        arguments.refuse(req)
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = metrics.CONTENT_TYPE
         resp.data = self._workers.scrape().encode()

@@ -89,6 +89,6 @@ class Diary:
         now = self._conductor.pool.stats()
         line = told(now, self._before, routine=(Work.HOUSE_KEEPING,))
         self._before = now
-        if line is not None:
+        if line:
             used = self._conductor.process.usage()
             LOG.info("%s The process uses %.0f MiB in %d threads.", line, used.rss_bytes / 2**20, used.threads)

@@ -131,36 +131,35 @@ _OF_KIND: Final = (
 )
 
 
-def told(pool: PoolStats, before: PoolStats | None, *, routine: Collection[str] = ()) -> str | None:
-    """What happened since the picture taken `before`, in one line; None if nothing did.
+def told(pool: PoolStats, before: PoolStats | None, *, routine: Collection[str] = ()) -> str:
+    """What happened since the picture taken `before`, in one line; empty if nothing did.
 
     Kinds whose work is `routine` are told of only when a task of theirs failed or was refused.
     """
     earlier = {kind.name: kind for kind in before.kinds} if before else {}
     lines = [_kind_told(kind, earlier.get(kind.name), routine=kind.name in routine) for kind in pool.kinds]
-    active = [line for line in lines if line]
-    if not active:
-        return None
-    longest = f"; longest now: {pool.longest}, for {pool.longest_s:.1f} s" if pool.longest else ""
-    return (
-        f"Pool {pool.name} has {pool.busy} of {pool.limit} at work, {pool.queued} queued, {pool.threads} threads; "
-        f"since it was last told: {'; '.join(active)}{longest}."
-    )
+    news = "; ".join(line for line in lines if line)
+    at_work = sum(kind.busy for kind in pool.kinds if kind.name not in routine)
+    head = f"Pool {pool.name} has {at_work} of {pool.limit} at work and {pool.threads} threads; since last told"
+    return news and f"{head}: {news}."
 
 
-def _kind_told(kind: KindStats, before: KindStats | None, *, routine: bool) -> str | None:
+def _kind_told(kind: KindStats, before: KindStats | None, *, routine: bool) -> str:
     executed, failed, refused, cancelled, wait_s, run_s = (
         now - then for now, then in zip(_counts(kind), _counts(before) if before else (0,) * 6, strict=True)
     )
     if not (failed or refused) and (routine or not (executed or cancelled or kind.busy or kind.queued)):
-        return None
+        return ""
     counts = {"failed": failed, "refused": refused, "cancelled": cancelled, "at work": kind.busy, "queued": kind.queued}
     more = "".join(f", {count} {what}" for what, count in counts.items() if count)
-    mean = executed or 1
-    return (
-        f"{kind.name} {executed} done{more} (waited {wait_s / mean:.2f} s, ran {run_s / mean:.2f} s on average, "
-        f"at most {kind.max_wait_s:.2f} s and {kind.max_run_s:.2f} s since the start)"
+    times = (
+        f" (mean wait {wait_s / executed:.2f} s and run {run_s / executed:.2f} s; "
+        f"longest ever {kind.max_wait_s:.2f} s and {kind.max_run_s:.2f} s)"
+        if executed
+        else ""
     )
+    now = f", among them {kind.longest} for {kind.longest_s:.0f} s" if kind.longest else ""
+    return f"{kind.name} {executed} done{times}{more}{now}"
 
 
 def _counts(kind: KindStats) -> tuple[float, ...]:
