@@ -94,6 +94,7 @@ def silent(service: Service) -> Iterator[conductors.Conductor]:
         yield conductors.Conductor("refhost", f"http://127.0.0.1:{listener.getsockname()[1]}", "", {})
 
 
+@pytest.mark.timeout(30)
 def test_a_conductor_that_is_frozen_is_given_up_soon(
     service: Service, silent: conductors.Conductor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
