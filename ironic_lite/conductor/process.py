@@ -101,8 +101,9 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         )
         self._conductor.servers.append(self._rpc)
         self._rpc.start()
-        self._metrics = self._metrics_listener and statistics.metrics_server(self._conductor, self._metrics_listener)
-        if self._metrics:
+        self._metrics = None
+        if self._metrics_listener:
+            self._metrics = statistics.metrics_server(self._conductor, self._metrics_listener)
             self._metrics.start()
         self._begin(conductors.Conductor(host, rpc_url(self._listener), conf.conductor_group.lower(), drivers))
         LOG.info("Conductor %s serves %s.", host, ", ".join(sorted(drivers)))

@@ -10,9 +10,14 @@ from collections.abc import Iterator
 import pytest
 
 from ironic_lite import commands, config, errors
+from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.cluster import rpc
+from ironic_lite.cluster.members import Members
 from ironic_lite.conductor import statistics
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.db.engine import Database
+from ironic_lite.executors.kinds import Kind
+from ironic_lite.executors.taskpool import TaskPool
 from ironic_lite.web.listeners import listen
 from ironic_lite.web.server import Server
 from tests.parts.scrapes import scraped
@@ -23,6 +28,16 @@ def gate() -> Iterator[threading.Event]:
     opened = threading.Event()
     yield opened
     opened.set()
+
+
+@pytest.fixture
+def conductor(database: Database) -> Iterator[Conductor]:
+    """One that keeps house, too."""
+    clock = SystemClock()
+    kinds = [Kind(Work.ACTIONS, cap=4, critical=True), Kind(Work.HOUSE_KEEPING, cap=2, queue=8)]
+    pool = TaskPool("conductor", 4, kinds, clock)
+    yield Conductor("h1", database, Members(database, clock), pool, clock)
+    assert pool.drain(Deadline(clock, 10)) == []
 
 
 @pytest.fixture
@@ -80,6 +95,8 @@ def test_the_log_is_told_once_of_what_was_done_and_nothing_of_house_keeping(
 ) -> None:
     caplog.set_level(logging.INFO, "ironic_lite.conductor.statistics")
     diary = statistics.Diary(conductor)
+    diary.write()
+    conductor.pool.submit(Work.HOUSE_KEEPING, "sweeping", str).result(10)
     diary.write()
     assert caplog.messages == []
     conductor.pool.submit(Work.ACTIONS, "power on of node 1", str).result(10)
