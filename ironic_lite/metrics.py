@@ -28,7 +28,7 @@ import msgspec
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 # The name of each family with its lines: what one process has to say, ready to be put beside that of another.
-Page = dict[str, list[str]]
+Lines = dict[str, list[str]]
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -94,20 +94,20 @@ class Registry:
         """Ask this one too."""
         self._sources.append(source)
 
-    def collect(self) -> Page:
+    def collect(self) -> Lines:
         """What all of them say now."""
-        page: Page = {}
+        said: Lines = {}
         for source in self._sources:
             for sample in source():
-                page.setdefault(sample.family.name, []).append(sample.line(self.worker))
-        return page
+                said.setdefault(sample.family.name, []).append(sample.line(self.worker))
+        return said
 
 
-def exposition(pages: Iterable[Page]) -> str:
+def exposition(processes: Iterable[Lines]) -> str:
     """The answer to a scrape: each family once, with the lines of every process."""
-    merged: Page = {}
-    for page in pages:
-        for name, lines in page.items():
+    merged: Lines = {}
+    for said in processes:
+        for name, lines in said.items():
             merged.setdefault(name, []).extend(lines)
     return "".join(f"{line}\n" for name, lines in merged.items() for line in (*_head(FAMILIES[name]), *lines))
 

@@ -1,7 +1,7 @@
 """What the handlers work with, given to each of them; and the cap on those that wait for a BMC.
 
-Guarantees: (1) at most `BMCWaits.limit` requests wait for a BMC at a time; (2) one more is refused at once and waits
-for nothing, so that reads of the database always find a free thread.
+Guarantees: (1) at most `BMCWaits.limit` requests wait for a BMC, or for a conductor's memory, at a time; (2) one more
+is refused at once and waits for nothing, so that reads of the database always find a free thread.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class BMCWaits:
         """One turn, given back when the block ends. Raises `Unavailable` at once when all are taken."""
         if not self._admit():
             raise errors.Unavailable(
-                reason=f"All {self.limit} requests that may wait for a BMC at a time are doing so."
+                reason=f"All {self.limit} requests that may wait for a BMC or a conductor at a time are doing so."
             )
         try:
             yield

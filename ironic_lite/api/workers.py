@@ -1,7 +1,7 @@
 """The API processes behind one port: a scrape reaches one of them, which answers for all.
 
 Guarantees: (1) a scrape asks the others at the same time, each on a port of loopback of its own that the launcher
-holds, and ends within `DEADLINE_S` whatever they do; (2) who does not answer with a whole page by then is told to be
+holds, and ends within `DEADLINE_S` whatever they do; (2) who does not answer with everything by then is told to be
 down, and has no other series: nothing is kept of earlier answers; (3) what is asked here never asks further.
 """
 
@@ -15,8 +15,8 @@ from typing import Final, cast
 
 import msgspec
 
-from ironic_lite.clock import Clock, Deadline, SystemClock
-from ironic_lite.metrics import Page, Registry, exposition, gauge
+from ironic_lite.clock import Deadline, SystemClock
+from ironic_lite.metrics import FAMILIES, Lines, Registry, exposition, gauge
 from ironic_lite.web import scrape
 from ironic_lite.web.server import Server
 
@@ -25,7 +25,7 @@ ADDRESS: Final = "127.0.0.1"
 
 _UP: Final = gauge("ironic_lite_worker_up", "Whether the API process answered the one that was scraped.")
 _REQUEST: Final = f"GET {scrape.PATH} HTTP/1.0\r\n\r\n".encode()
-_PAGES: Final = msgspec.json.Decoder(Page)
+_LINES: Final = msgspec.json.Decoder(Lines)
 _OK: Final = b"HTTP/1.1 200 "
 
 
@@ -39,20 +39,19 @@ class Siblings(msgspec.Struct, frozen=True):
 class Workers:
     """Every API process of one launcher, as seen from this one."""
 
-    def __init__(self, registry: Registry, siblings: Siblings | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, registry: Registry, siblings: Siblings | None = None) -> None:
         self.registry: Final = registry
-        self._siblings, self._clock = siblings, clock or SystemClock()
+        self._siblings = siblings
+        ports = siblings.ports if siblings else {}
+        self._others = {name: port for name, port in ports.items() if name != registry.worker}
 
     def scrape(self) -> str:
         """What all of them say now."""
-        pages = [_up(self.registry.worker, 1), self.registry.collect()]
-        ports = dict(self._siblings.ports) if self._siblings else {}
-        ports.pop(self.registry.worker, None)
-        answers = _ask(ports, Deadline(self._clock, DEADLINE_S)) if ports else {}
-        for name in ports:
-            page = _page(answers.get(name, b""))
-            pages += [_up(name, 0)] if page is None else [_up(name, 1), page]
-        return exposition(pages)
+        said = [_up(self.registry.worker, 1), self.registry.collect()]
+        for name, answer in _ask(self._others, Deadline(SystemClock(), DEADLINE_S)).items():
+            lines = _lines(answer)
+            said += [_up(name, 0)] if lines is None else [_up(name, 1), lines]
+        return exposition(said)
 
     def server(self) -> Server | None:
         """What answers the others; None without any."""
@@ -62,17 +61,21 @@ class Workers:
         return Server("siblings", self._siblings.listener, page, threads=0, limits=scrape.LIMITS)
 
 
-def _up(worker: str, value: int) -> Page:
+def _up(worker: str, value: int) -> Lines:
     return {_UP.name: [_UP.at(value).line(worker)]}
 
 
-def _page(answer: bytes) -> Page | None:
-    """The page in an answer; None if it is not whole."""
+def _lines(answer: bytes) -> Lines | None:
+    """What an answer says; None if it is not whole."""
     head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(_OK):
+        return None
     try:
-        return _PAGES.decode(body) if head.startswith(_OK) else None
+        lines = _LINES.decode(body)
     except msgspec.DecodeError:
         return None
+    # A process that was started again by exec may be of a later version than this one.
+    return {name: lines[name] for name in lines if name in FAMILIES}
 
 
 def _ask(ports: Mapping[str, int], deadline: Deadline) -> dict[str, bytes]:

@@ -32,6 +32,7 @@ class conf(Section, name="conductor"):
     statistics_interval = Int(
         300,
         min=0,
+        mutable=True,
         help="Seconds between two lines of the log on what the workers did; none when they did nothing; 0: never.",
     )
 

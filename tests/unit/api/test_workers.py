@@ -126,9 +126,9 @@ def test_who_answers_with_less_than_a_page_is_down_and_has_no_series(fleet: Flee
 
 
 def test_who_answers_with_a_page_is_up(fleet: Fleet) -> None:
-    """What the ones above lack."""
+    """What the ones above lack; of a later version it may know families that this one does not."""
     fleet.listen("api-1", "api-2")
-    fleet.answer("api-2", OK + PAGE)
+    fleet.answer("api-2", OK + PAGE[:-1] + b', "later": ["later 1"]}')
     now = Scrape(fleet.serve("api-1").scrape())
     assert up(now) == {"api-1": 1, "api-2": 1}
     assert now.value("process_threads", worker="api-2") == 3

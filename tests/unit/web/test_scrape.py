@@ -17,6 +17,8 @@ from ironic_lite.web.listeners import listen
 from ironic_lite.web.server import Server
 from tests.waiting import until
 
+PATIENT = msgspec.structs.replace(scrape.LIMITS, header_timeout_s=30.0)  # however slow this machine is
+
 
 @pytest.fixture
 def page() -> Iterator[Server]:
@@ -26,7 +28,7 @@ def page() -> Iterator[Server]:
         listen("127.0.0.1", 0),
         scrape.Page(lambda: b"page %d" % next(made)),
         threads=0,
-        limits=msgspec.structs.replace(scrape.LIMITS, header_timeout_s=0.3),
+        limits=PATIENT,
     )
     server.start()
     yield server
@@ -71,15 +73,17 @@ def test_nothing_else_is_answered(page: Server, method: str, path: str, status: 
     assert ask(page)[2] == b"page 0"
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-def test_a_client_that_says_half_a_request_holds_up_nobody_for_long(page: Server, sent: bytes):
-    with socket.create_connection(page.address, timeout=20) as slow:
-        slow.sendall(sent)
-        assert ask(page)[0] == 200
+def test_clients_that_say_nothing_or_half_a_request_hold_up_nobody_for_long():
+    server = Server("slow", listen("127.0.0.1", 0), scrape.Page(lambda: b"x"), threads=0, limits=scrape.LIMITS)
+    server.start()
+    with socket.create_connection(server.address, timeout=20), socket.create_connection(server.address) as half:
+        half.sendall(b"GET /metr")
+        assert ask(server)[0] == 200
+    assert server.drain(3.0)
 
 
 def test_a_drain_ends_while_a_client_is_slow():
-    server = Server("slow", listen("127.0.0.1", 0), scrape.Page(lambda: b"x"), threads=0, limits=scrape.LIMITS)
+    server = Server("slow", listen("127.0.0.1", 0), scrape.Page(lambda: b"x"), threads=0, limits=PATIENT)
     server.start()
     with socket.create_connection(server.address, timeout=20) as slow:
         slow.sendall(b"GET /metr")
