@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -17,9 +18,12 @@ import msgspec
 from ironic_lite import config, errors, log, options
 from ironic_lite.api.process import ApiService
 from ironic_lite.api.process import conf as api_conf
+from ironic_lite.api.workers import ADDRESS as SIBLINGS_ADDRESS
+from ironic_lite.api.workers import Siblings
 from ironic_lite.cluster.transport import Credentials, configured_credentials, one_time_credentials
 from ironic_lite.cluster.transport import conf as rpc_conf
 from ironic_lite.conductor.process import ConductorService
+from ironic_lite.conductor.statistics import conf as statistics_conf
 from ironic_lite.db import migrate
 from ironic_lite.db.engine import Database, database_url
 from ironic_lite.executors import surroundings
@@ -31,6 +35,8 @@ from ironic_lite.launcher.service import ChildSpec, configured_limits
 from ironic_lite.launcher.service import conf as launcher_conf
 from ironic_lite.launcher.supervisor import Supervisor
 from ironic_lite.web.listeners import listen
+
+LOG = logging.getLogger(__name__)
 
 UPGRADE_TIMEOUT_S = 600.0
 API_STOP_TIMEOUT_S = 5.0
@@ -93,16 +99,30 @@ def _run(program: str, work: Callable[[], int], arguments: Sequence[str] | None 
     end(code)
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What every child of one launcher is told.
+
+    `metrics_ports`: where each API process answers the others, by its name; empty when there is only one.
+    """
+
+    credentials: Credentials
+    metrics_ports: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"Told({self.credentials!r}, {self.metrics_ports!r})"
+
+
 def _all_in_one() -> int:
     _prepare_schema()
-    credentials = one_time_credentials()
-    rpc_listener, api_listener = _rpc_listener(), _api_listener()
+    rpc_listener, api_listener, metrics_listener = _rpc_listener(), _api_listener(), _metrics_listener()
     workers = [f"api-{number + 1}" for number in range(api_conf.api_workers)]
+    asked = {name: listen(SIBLINGS_ADDRESS, 0) for name in workers} if len(workers) > 1 else {}
+    told = Told(one_time_credentials(), {name: listener.getsockname()[1] for name, listener in asked.items()})
     children = (
-        _conductor_spec(rpc_listener, credentials, after_api=True),
-        *(_api_spec(name, api_listener, credentials) for name in workers),
+        _conductor_spec(told, rpc_listener, metrics_listener, after_api=True),
+        *(_api_spec(name, told, api_listener, asked.get(name)) for name in workers),
     )
-    program = Program(_child_command, msgspec.json.encode(credentials).decode())
+    program = Program(_child_command, msgspec.json.encode(told).decode())
     by_exec = launcher_conf.start_method == "exec"
     return Supervisor(children, configured_limits(), program=program if by_exec else None).run()
 
@@ -115,23 +135,24 @@ def _child_command(handover: int) -> list[str]:
 
 def _child(number: str) -> int:
     handover = receive(number)
-    (listener,) = handover.sockets()
-    credentials = msgspec.json.decode(handover.secret, type=Credentials)
+    listener, *more = handover.sockets()
+    asked = more[0] if more else None
+    told = msgspec.json.decode(handover.secret, type=Told)
     if handover.name == CONDUCTOR:
-        spec = _conductor_spec(listener, credentials, after_api=True)
+        spec = _conductor_spec(told, listener, asked, after_api=True)
     else:
-        spec = _api_spec(handover.name, listener, credentials)
+        spec = _api_spec(handover.name, told, listener, asked)
     return Supervised(spec.make, handover.limits, status=handover.status, lifeline=handover.lifeline).run()
 
 
 def _api_alone() -> int:
-    credentials = configured_credentials()
-    return run_alone(_api_spec("api", _api_listener(), credentials), configured_limits())
+    told = Told(configured_credentials())
+    return run_alone(_api_spec("api", told, _api_listener()), configured_limits())
 
 
 def _conductor_alone() -> int:
-    credentials = configured_credentials()
-    return run_alone(_conductor_spec(_rpc_listener(), credentials), configured_limits())
+    told = Told(configured_credentials())
+    return run_alone(_conductor_spec(told, _rpc_listener(), _metrics_listener()), configured_limits())
 
 
 def _api_listener() -> socket.socket:
@@ -142,21 +163,41 @@ def _rpc_listener() -> socket.socket:
     return listen(rpc_conf.host_ip, rpc_conf.port)
 
 
-def _api_spec(name: str, listener: socket.socket, credentials: Credentials) -> ChildSpec:
+def _metrics_listener() -> socket.socket | None:
+    """The conductor's; a port that is taken costs the metrics, not the service: nobody may have asked for them."""
+    if not statistics_conf.metrics_port:
+        return None
+    try:
+        return listen(statistics_conf.metrics_host_ip, statistics_conf.metrics_port)
+    except errors.ConfigurationError as exc:
+        LOG.warning("The conductor's /metrics are not served: %s Set [conductor]metrics_port to another, or 0.", exc)
+        return None
+
+
+def _api_spec(name: str, told: Told, listener: socket.socket, asked: socket.socket | None = None) -> ChildSpec:
+    siblings = Siblings(asked, told.metrics_ports) if asked else None
     return ChildSpec(
-        name, lambda: ApiService(listener, credentials, grace_s=API_STOP_TIMEOUT_S), (listener,), API_STAGE
+        name,
+        lambda: ApiService(listener, told.credentials, grace_s=API_STOP_TIMEOUT_S, name=name, siblings=siblings),
+        (listener, *([asked] if asked else [])),
+        API_STAGE,
     )
 
 
-def _conductor_spec(listener: socket.socket, credentials: Credentials, *, after_api: bool = False) -> ChildSpec:
+def _conductor_spec(
+    told: Told, listener: socket.socket, metrics_listener: socket.socket | None, *, after_api: bool = False
+) -> ChildSpec:
     before_s = 2 * API_STOP_TIMEOUT_S if after_api else 0.0
     stop_timeout_s = max(1.0, launcher_conf.graceful_shutdown_timeout - before_s)
     api_threads = (api_conf.threads,) * api_conf.api_workers if after_api else ()
 
     def make() -> ConductorService:
-        return ConductorService(listener, credentials, stop_timeout_s, api_threads=api_threads)
+        return ConductorService(
+            listener, told.credentials, stop_timeout_s, api_threads=api_threads, metrics_listener=metrics_listener
+        )
 
-    return ChildSpec(CONDUCTOR, make, (listener,), CONDUCTOR_STAGE)
+    listeners = (listener, *([metrics_listener] if metrics_listener else []))
+    return ChildSpec(CONDUCTOR, make, listeners, CONDUCTOR_STAGE)
 
 
 def _prepare_schema() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PARTS = ("launcher", "pool", "poller", "routing", "schemas", "ring")
+PARTS = ("launcher", "pool", "poller", "routing", "schemas", "ring", "scrape")
 PART_LIMIT_S = 60
 FRAMEWORKS = ROOT / ".tox/choices"
 

@@ -7,7 +7,11 @@ from typing import Any
 import falcon
 
 from ironic_lite.api import faults
-from ironic_lite.api.lite import Sensors
+from ironic_lite.api.lite.conductors import ConductorStatistics
+from ironic_lite.api.lite.root import Lite, LiteV1
+from ironic_lite.api.lite.sensors import Sensors
+from ironic_lite.api.metrics import BOUNDS_S, DURATIONS, Metrics
+from ironic_lite.api.metrics import PATH as METRICS_PATH
 from ironic_lite.api.middleware import Reception
 from ironic_lite.api.serving import BMCWaits, Serving
 from ironic_lite.api.v1.conductors import ConductorItem, Conductors
@@ -18,10 +22,12 @@ from ironic_lite.api.v1.node_states import PowerState, ProvisionState, States
 from ironic_lite.api.v1.nodes import NodeItem, Nodes, NodesDetail
 from ironic_lite.api.v1.ports import PortItem, Ports, PortsDetail
 from ironic_lite.api.v1.root import V1, Root
+from ironic_lite.api.workers import Workers
 from ironic_lite.clock import Clock
 from ironic_lite.cluster import transport
 from ironic_lite.cluster.members import Members
 from ironic_lite.db.engine import Database
+from ironic_lite.metrics import Histogram, Registry
 
 
 def routes(serving: Serving) -> dict[str, Any]:
@@ -54,17 +60,32 @@ def routes(serving: Serving) -> dict[str, Any]:
         "/v1/drivers/{name}/properties": DriverProperties(serving),
         "/v1/conductors": Conductors(serving),
         "/v1/conductors/{hostname}": ConductorItem(serving),
+        "/lite": Lite(),
+        "/lite/v1": LiteV1(),
+        "/lite/v1/conductors/{host}": ConductorStatistics(serving),
         "/lite/v1/nodes/{ident}/sensors": Sensors(serving),
+        METRICS_PATH: Metrics(serving.workers),
     }
 
 
 def application(
-    database: Database, members: Members, conductors: transport.Conductors, clock: Clock, *, threads: int = 16
+    database: Database,
+    members: Members,
+    conductors: transport.Conductors,
+    clock: Clock,
+    *,
+    threads: int = 16,
+    workers: Workers | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """The API. At most half of the server's `threads` ever wait for a BMC."""
-    serving = Serving(database, members, conductors, clock, BMCWaits(max(1, threads // 2)))
+    serving = Serving(
+        database, members, conductors, clock, BMCWaits(max(1, threads // 2)), workers or Workers(Registry("api"))
+    )
+    durations = Histogram(DURATIONS, BOUNDS_S)
+    serving.workers.registry.add(durations.samples)
+    serving.workers.registry.add(serving.bmc_waits.samples)
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App(
-        middleware=[Reception(clock)], response_type=_Response
+        middleware=[Reception(clock, durations)], response_type=_Response
     )
     faults.register(app)
     for path, resource in routes(serving).items():

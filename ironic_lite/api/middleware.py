@@ -9,18 +9,19 @@ from typing import Any, Final
 import falcon
 
 from ironic_lite import errors
-from ironic_lite.api import versions
+from ironic_lite.api import metrics, versions
 from ironic_lite.api.caller import Caller
 from ironic_lite.clock import Clock, new_uuid
 from ironic_lite.config import OptionalStr, Section
 from ironic_lite.log import request_id
+from ironic_lite.metrics import Histogram
 
 LOG: Final = logging.getLogger(__name__)
 
 # From here on a path that ends in .json means just that.
 LITERAL_JSON_SINCE: Final = 91
 
-_ROOTS: Final = ("v1", "lite")
+_ROOTS: Final = ("v1", "lite", "metrics")
 # Whoever asks for what is ours alone need not name a version of Ironic's.
 _ASSUMED: Final = "latest"
 _GLOBAL_ID: Final = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -35,18 +36,21 @@ class conf(Section, name="api"):
 
 
 class Reception:
-    """Falcon middleware in front of all resources."""
+    """Falcon middleware in front of all resources; counts what they answer into `durations`."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, durations: Histogram) -> None:
+        self._clock, self._durations = clock, durations
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Prepare the request. Raises `NotAcceptable` for a version or a media type that we do not speak."""
         req.context.began = self._clock.monotonic()
         identity = self._identify(req, resp)
-        resp.set_headers(_VERSION_HEADERS)
         req.path = plain_path(req.path)
-        ironic = req.env.get("HTTP_X_OPENSTACK_IRONIC_API_VERSION", _ASSUMED if req.path.startswith("/lite/") else None)
+        if req.path == metrics.PATH:
+            return  # who scrapes knows neither versions nor JSON
+        resp.set_headers(_VERSION_HEADERS)
+        is_ours = req.path == "/lite" or req.path.startswith("/lite/")
+        ironic = req.env.get("HTTP_X_OPENSTACK_IRONIC_API_VERSION", _ASSUMED if is_ours else None)
         minor = versions.negotiate(ironic, req.env.get("HTTP_OPENSTACK_API_VERSION"))
         resp.set_header(versions.CHOSEN_HEADER, f"1.{minor}")
         _refuse_other_media(req)
@@ -58,15 +62,17 @@ class Reception:
         self, req: falcon.Request, _resp: falcon.Response, resource: Any, _params: dict[str, Any]
     ) -> None:
         """Hide what the request's version does not know yet: as not found, unless the resource says otherwise."""
-        since = getattr(resource, "since", versions.MIN)
-        if req.context.caller.minor < since:
+        since = getattr(resource, "since", None)
+        if since is not None and req.context.caller.minor < since:
             text = f"{req.path} needs API version 1.{since} or later; the request is 1.{req.context.caller.minor}."
             raise getattr(resource, "too_new", errors.NotFound)(text)
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: Any, _succeeded: bool) -> None:  # noqa: FBT001  # Falcon's signature
         """Log the request. The query is left out: it may hold what nobody should read."""
-        duration_ms = (self._clock.monotonic() - req.context.began) * 1000
-        LOG.info("%s %r %s %.1f ms", req.method, req.path, resp.status_code, duration_ms)
+        duration_s = self._clock.monotonic() - req.context.began
+        self._durations.observe(duration_s, *metrics.labels(req, resp))
+        level = logging.DEBUG if req.path == metrics.PATH else logging.INFO  # a scraper comes by all the time
+        LOG.log(level, "%s %r %s %.1f ms", req.method, req.path, resp.status_code, duration_s * 1000)
         request_id.set(None)
 
     @staticmethod

@@ -16,16 +16,21 @@ from oslo_service.backend.base import ServiceBase
 
 from ironic_lite.api.app import application
 from ironic_lite.api.body import conf as body_conf
+from ironic_lite.api.workers import Siblings, Workers
 from ironic_lite.clock import Clock, SystemClock
 from ironic_lite.cluster.members import Members
 from ironic_lite.cluster.transport import Conductors, Credentials
 from ironic_lite.config import Host, Int, Port, Section, Str
 from ironic_lite.db import migrate
 from ironic_lite.db.engine import open_database
+from ironic_lite.metrics import Registry
+from ironic_lite.usage import Process
 from ironic_lite.web.limits import Limits
 from ironic_lite.web.server import Server
 
 LOG = logging.getLogger(__name__)
+
+ASKED_DRAIN_S = 0.5
 
 
 class conf(Section, name="api"):
@@ -47,10 +52,18 @@ class ApiService(ServiceBase):  # type: ignore[misc]  # oslo.service has no type
     """One API process, to oslo.service's contract: start, stop, wait, reset."""
 
     def __init__(
-        self, listener: socket.socket, rpc_credentials: Credentials, *, grace_s: float, clock: Clock | None = None
+        self,
+        listener: socket.socket,
+        rpc_credentials: Credentials,
+        *,
+        grace_s: float,
+        name: str = "api",
+        siblings: Siblings | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        """`stop` ends within `grace_s` and a few seconds."""
+        """`stop` ends within `grace_s` and a few seconds. With `siblings`, metrics are answered for all of them."""
         self._listener, self._credentials, self._grace_s = listener, rpc_credentials, grace_s
+        self._name, self._siblings = name, siblings
         self._clock = clock or SystemClock()
 
     def start(self) -> None:
@@ -60,10 +73,17 @@ class ApiService(ServiceBase):  # type: ignore[misc]  # oslo.service has no type
         migrate.demand_current(self._database)
         members = Members(self._database, self._clock)
         self._conductors = Conductors(members, self._credentials)
-        app = application(self._database, members, self._conductors, self._clock, threads=conf.threads)
+        workers = Workers(Registry(self._name), self._siblings)
+        app = application(self._database, members, self._conductors, self._clock, threads=conf.threads, workers=workers)
         largest_kib = max(body_conf.max_json_body_size, body_conf.max_json_body_size_provision)
         limits = Limits(body_kib=largest_kib)  # the frame; which request may be how large is the application's matter
         self._server = Server("api", self._listener, app, threads=conf.threads, limits=limits)
+        workers.registry.add(Process(self._clock).samples)
+        workers.registry.add(lambda: self._server.stats().samples())
+        workers.registry.add(lambda: self._database.connections().samples())
+        self._asked = workers.server()
+        if self._asked:
+            self._asked.start()
         self._server.start()
         LOG.info("The API serves on %s port %d.", *self._server.address)
 
@@ -71,6 +91,8 @@ class ApiService(ServiceBase):  # type: ignore[misc]  # oslo.service has no type
         """End, with running requests given their time."""
         if not self._server.drain(self._grace_s):
             LOG.warning("Requests that still ran %g s after the API was told to stop were given up.", self._grace_s)
+        if self._asked:
+            self._asked.drain(ASKED_DRAIN_S)
         self._conductors.close()
         self._database.dispose()
         self._stopped.set()

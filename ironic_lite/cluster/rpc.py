@@ -30,14 +30,17 @@ S = TypeVar("S")
 
 LOG = logging.getLogger(__name__)
 METHODS: Final[dict[str, Method[Any, Any, Any]]] = {}
+QUICK_S: Final = 5.0
 
 
 class Method(Generic[S, P, R]):
     """A conductor's function as the wire sees it. Not callable, on purpose: a call crosses a process."""
 
-    def __init__(self, function: Callable[Concatenate[S, P], R]) -> None:
+    def __init__(self, function: Callable[Concatenate[S, P], R], limit_s: float | None = None) -> None:
+        """Without `limit_s` an answer may take as long as the transport allows."""
         self.name = function.__name__
         self.run = function
+        self.limit_s = limit_s
 
     @cached_property
     def parameters(self) -> tuple[inspect.Parameter, ...]:
@@ -62,7 +65,15 @@ class Method(Generic[S, P, R]):
 
 def method(function: Callable[Concatenate[S, P], R]) -> Method[S, P, R]:
     """Let `function` be called from another process."""
-    made = Method(function)
+    return _known(Method(function))
+
+
+def quick_method(function: Callable[Concatenate[S, P], R]) -> Method[S, P, R]:
+    """The same for one that only looks into memory: a conductor that does not answer soon will not answer."""
+    return _known(Method(function, QUICK_S))
+
+
+def _known(made: Method[S, P, R]) -> Method[S, P, R]:
     if made.name in METHODS:
         raise TypeError(f"Two RPC methods are called {made.name}.")
     METHODS[made.name] = made

@@ -1,6 +1,7 @@
 """JSON-RPC over HTTP: the client's kept connections, and the WSGI application on the other side.
 
-Guarantees: (1) each wait for the peer ends within `[json_rpc]timeout`, and an answer comes in one piece; (2) a request
+Guarantees: (1) each wait for the peer ends within `[json_rpc]timeout`, or the method's own limit if that is shorter,
+and an answer comes in one piece; (2) a request
 is sent once: a kept connection that the peer has closed is noticed before the request goes out, and any failure after
 that is told to the caller; (3) at most `MAX_IDLE_CONNECTIONS` are kept for each conductor; (4) the server answers
 nobody without the credentials, compares them in constant time, and never logs them.
@@ -27,6 +28,7 @@ from ironic_lite.cluster.members import Members
 from ironic_lite.config import Host, Int, OptionalStr, Port, Section, Str
 from ironic_lite.db.conductors import Conductor
 from ironic_lite.log import request_id
+from ironic_lite.web.answers import answer
 from ironic_lite.web.limits import check_depth, read_body
 
 P = ParamSpec("P")
@@ -104,7 +106,9 @@ class Conductors:
         """
         body = rpc.request(request_id.get() or "-", method, *args, **kwargs)
         try:
-            return rpc.result(method, self._post(owner.rpc_url, body))
+            return rpc.result(
+                method, self._post(owner.rpc_url, body, min(conf.timeout, method.limit_s or conf.timeout))
+            )
         except (OSError, http.client.HTTPException) as exc:
             self._members.forget()
             reason = "no answer in time" if isinstance(exc, TimeoutError) else str(exc) or type(exc).__name__
@@ -118,8 +122,8 @@ class Conductors:
         for connection in kept:
             connection.close()
 
-    def _post(self, url: str, body: bytes) -> bytes:
-        connection = self._connection(url)
+    def _post(self, url: str, body: bytes, timeout_s: float) -> bytes:
+        connection = self._connection(url, timeout_s)
         try:
             connection.request("POST", "/", body, {"Authorization": self._header, "Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -132,15 +136,16 @@ class Conductors:
             raise http.client.HTTPException(f"JSON-RPC answered {answer.status} {answer.reason}")
         return content
 
-    def _connection(self, url: str) -> http.client.HTTPConnection:
+    def _connection(self, url: str, timeout_s: float) -> http.client.HTTPConnection:
         with self._lock:
             while self._idle[url]:
                 kept = self._idle[url].pop()
                 if _still_open(kept):
+                    kept.sock.settimeout(timeout_s)
                     return kept
                 kept.close()
         parts = urlsplit(url)
-        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=conf.timeout)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
 
     def _keep(self, url: str, connection: http.client.HTTPConnection) -> None:
         with self._lock:
@@ -169,17 +174,12 @@ class Application(Generic[S]):
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         given = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")
         if not hmac.compare_digest(given, self._header):
-            return _answer(start_response, "401 Unauthorized", b"", ("WWW-Authenticate", 'Basic realm="JSON-RPC"'))
+            return answer(start_response, "401 Unauthorized", b"", ("WWW-Authenticate", 'Basic realm="JSON-RPC"'))
         if environ["REQUEST_METHOD"] != "POST":
-            return _answer(start_response, "405 Method Not Allowed", b"", ("Allow", "POST"))
+            return answer(start_response, "405 Method Not Allowed", b"", ("Allow", "POST"))
         try:
             body = read_body(environ, MAX_BODY_KIB)
             check_depth(body, MAX_DEPTH)
         except errors.Error as exc:
-            return _answer(start_response, f"{exc.status} Refused", str(exc).encode())
-        return _answer(start_response, "200 OK", self._dispatcher.serve(body), ("Content-Type", "application/json"))
-
-
-def _answer(start_response: Callable[..., Any], status: str, body: bytes, *headers: tuple[str, str]) -> Iterable[bytes]:
-    start_response(status, [("Content-Length", str(len(body))), *headers])
-    return [body]
+            return answer(start_response, f"{exc.status} Refused", str(exc).encode())
+        return answer(start_response, "200 OK", self._dispatcher.serve(body), ("Content-Type", "application/json"))

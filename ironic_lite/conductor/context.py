@@ -17,6 +17,8 @@ from ironic_lite.db.engine import Database
 from ironic_lite.drivers.interfaces import Sensors
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.taskpool import TaskPool
+from ironic_lite.usage import Process
+from ironic_lite.web.server import Server
 
 
 class conf(Section, name="conductor"):
@@ -46,7 +48,10 @@ class SensorReport(msgspec.Struct, frozen=True):
 
 
 class Conductor:
-    """One running conductor. Dictionaries are keyed by node UUID, and forget nodes that are gone."""
+    """One running conductor. Dictionaries are keyed by node UUID, and forget nodes that are gone.
+
+    `process` and `servers` are what statistics ask, beside the pool and the database.
+    """
 
     def __init__(
         self, host: str, database: Database, members: Members, pool: TaskPool, agenda: Agenda, clock: Clock
@@ -60,6 +65,8 @@ class Conductor:
         self.interrupted: Final = threading.Event()
         self.sensors: Final[dict[str, SensorReport]] = {}
         self.failed_visits: Final[dict[str, int]] = {}
+        self.process: Final = Process(clock)
+        self.servers: Final[list[Server]] = []
 
     def owns(self, uuid: str, driver: str, group: str) -> bool:
         """Whether the ring gives the node to this conductor."""

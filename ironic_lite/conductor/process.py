@@ -4,7 +4,8 @@ Guarantees: start: the locks of an earlier life are freed before JSON-RPC listen
 cluster is told of it, so that no call meets a half-made conductor. Stop, under one deadline: no new work (cluster,
 agenda, JSON-RPC), then the running work has until shortly before the deadline to end by itself, then it is
 interrupted, then its locks are freed with the reason; the heartbeat goes on, with online = 0, until the end, so that
-nobody takes over nodes that are still worked on. A drain is the first step of a stop without the rest.
+nobody takes over nodes that are still worked on. A drain is the first step of a stop without the rest. Metrics are
+served until the end, so that it can be watched.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ironic_lite.cluster import rpc
 from ironic_lite.cluster.members import Members, heartbeat_conf
 from ironic_lite.cluster.transport import MAX_BODY_KIB, Application, Credentials
 from ironic_lite.cluster.transport import conf as rpc_conf
-from ironic_lite.conductor import boot, kinds, power, provision, recovery, sensors, survey, validation
+from ironic_lite.conductor import boot, kinds, power, provision, recovery, sensors, statistics, survey, validation
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.schedule import Schedule
 from ironic_lite.config import Host, Section, Str, Strings
@@ -38,9 +39,10 @@ from ironic_lite.web.server import Server
 LOG = logging.getLogger(__name__)
 
 # Importing these modules is what makes their functions callable; the tuple says so to readers and linters.
-METHODS = (boot, power, provision, sensors, validation)
+METHODS = (boot, power, provision, sensors, statistics, validation)
 INTERRUPT_BEFORE_S = 5.0
 RPC_DRAIN_S = 5.0
+METRICS_DRAIN_S = 0.5
 POOL_STUCK_AFTER_S = 900.0  # full, and nothing ended: longer than any work may take (soft_power_off_timeout)
 
 
@@ -67,13 +69,15 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         stop_timeout_s: float,
         *,
         api_threads: tuple[int, ...] = (),
+        metrics_listener: socket.socket | None = None,
     ) -> None:
         """`stop` ends within `stop_timeout_s` and a few seconds.
 
-        `api_threads` are those of each API process that shares this one's limits; only advice asks.
+        `api_threads` are those of each API process that shares this one's limits; only advice asks. Without a listener
+        for them no metrics are served.
         """
         self._listener, self._credentials, self._stop_timeout_s = listener, credentials, stop_timeout_s
-        self._api_threads = api_threads
+        self._api_threads, self._metrics_listener = api_threads, metrics_listener
         self._clock: Clock = SystemClock()
         self._online, self._keeps_registration, self._quiet = True, False, False
 
@@ -97,7 +101,12 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
             threads=rpc_conf.threads,
             limits=Limits(body_kib=MAX_BODY_KIB),
         )
+        self._conductor.servers.append(self._rpc)
         self._rpc.start()
+        self._metrics = None
+        if self._metrics_listener:
+            self._metrics = statistics.metrics_server(self._conductor, self._metrics_listener)
+            self._metrics.start()
         self._begin(conductors.Conductor(host, rpc_url(self._listener), conf.conductor_group.lower(), drivers))
         LOG.info("Conductor %s serves %s.", host, ", ".join(sorted(drivers)))
         survey.begin(self._conductor, self._api_threads)
@@ -115,7 +124,7 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         ours = [one for one in nodes.stranded(database) if owns(one.uuid, one.driver, one.conductor_group)]
         recovery.fail_stranded(database, ours)
         self._schedule = Schedule(self._conductor)
-        for work in self._schedule.rows():
+        for work in (*self._schedule.rows(), statistics.Diary(self._conductor).row()):
             agenda.repeat(work)
 
     def stop(self) -> None:
@@ -134,6 +143,8 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
             LOG.error("Locks could not be freed, and are at the next start: %s", exc)  # noqa: TRY400  # no trace needed
         self._conductor.agenda.stop(Deadline(self._clock, 5))
         registry.close_all(Deadline(self._clock, 5))
+        if self._metrics:
+            self._metrics.drain(METRICS_DRAIN_S)
         database.dispose()
 
     def wait(self) -> None:

@@ -26,7 +26,7 @@ class conf(Section, name="sensor_data"):
     enable_for_undeployed_nodes = Bool(False, help="Whether nodes that are not active are included.")
 
 
-@rpc.method
+@rpc.quick_method
 def latest_sensors(conductor: Conductor, node: str) -> SensorReport | None:
     """What was collected last from the node; None if nothing was yet. Asks neither BMC nor database."""
     return conductor.sensors.get(node)

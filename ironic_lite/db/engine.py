@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from sqlalchemy.ext.compiler import compiles
 
 from ironic_lite import errors
 from ironic_lite.config import Int, OptionalStr, Section
+from ironic_lite.db.connections import Connections
 from ironic_lite.db.deadlines import Limits, bounded_engine
 
 MAX_REASON_CHARS: Final = 200
@@ -160,6 +161,12 @@ class Database:
             listener(statement)
 
         sa.event.listen(self._engine, "before_cursor_execute", tell)
+
+    def connections(self) -> Connections:
+        """How much of the pool is in use."""
+        pool = cast("sa.QueuePool", self._engine.pool)
+        busy = pool.checkedout()
+        return Connections(limit=pool.size(), open=busy + pool.checkedin(), busy=busy)
 
     def dispose(self) -> None:
         """Close every connection that is not in use."""

@@ -28,6 +28,7 @@ host_ip = {address}
 port = {api_port}
 
 [conductor]
+metrics_port = 0
 sync_power_state_interval = 5
 
 [json_rpc]

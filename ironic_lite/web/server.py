@@ -4,7 +4,8 @@
 (1) A connection takes a thread only while a request of it is being read, worked on or answered. New and idle
     connections wait in one epoll set; the serving thread gives up those that stay silent.
 (2) Reading a request's head, reading its body and each write of its answer end by their limits.
-(3) At most `threads` requests run and `limits.queued_requests` wait; the next one is answered 503 at once.
+(3) At most `threads` requests run and `limits.queued_requests` wait; the next one is answered 503 at once. A server
+    without threads of its own for them runs one at a time in its serving thread.
 (4) A live connection has one user at a time: the serving thread while it is in `_waiting`, a worker while it is in
     `_at_work`; `_lock` guards both, and a connection is never in neither on its way. Only the serving thread takes
     one out of `_waiting`.
@@ -30,6 +31,7 @@ from typing import Final
 from ironic_lite.clock import Clock, Deadline, SystemClock
 from ironic_lite.web.limits import DEFAULT, Limits
 from ironic_lite.web.protocol import Connection, Protocol, check_cheroot
+from ironic_lite.web.stats import ServerStats
 
 LOG = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class Server:
     ) -> None:
         """`listener` is listening and non-blocking; `drain` closes this process's copy of it.
 
+        Without `threads` the serving thread answers by itself, one request after the other: for a port that is asked
+        rarely, by few, and whose limits bound how long a slow client keeps the others waiting.
         Raises `ConfigurationError` when the installed cheroot is not one that fits.
         """
         check_cheroot()
@@ -64,6 +68,7 @@ class Server:
             name, self.address, application, limits=limits, clock=self._clock, may_stay=self._may_stay
         )
         self._admitted_limit = threads + limits.queued_requests
+        self._refused = 0  # counted by the serving thread alone
         self._requests: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()  # bounded by _admitted_limit
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -90,6 +95,20 @@ class Server:
         turned, self._turned = self._turned, False
         self._wake()
         return turned
+
+    def stats(self) -> ServerStats:
+        """What it is doing now, and how much it has refused."""
+        with self._lock:
+            admitted, waiting = len(self._at_work), len(self._waiting)
+        queued = min(admitted, self._requests.qsize())
+        return ServerStats(
+            name=self.name,
+            threads=self._thread_count or 1,
+            busy=admitted - queued,
+            queued=queued,
+            refused=self._refused,
+            connections=admitted + waiting,
+        )
 
     def drain(self, grace_s: float) -> bool:
         """Take no more connections, let running requests end within `grace_s` seconds, and stop. Call it once.
@@ -139,15 +158,18 @@ class Server:
 
     def _work(self) -> None:
         while (connection := self._requests.get()) is not None:
-            try:
-                stays = bool(connection.communicate())  # type: ignore[no-untyped-call]  # cheroot's stubs
-            except OSError as exc:
-                LOG.debug("The client at %s was lost: %s.", connection.remote_addr, exc)
-                stays = False
-            except (Exception, SystemExit):
-                LOG.exception("A request of %s broke its handler.", connection.remote_addr)
-                stays = False
-            self._hand_back(connection, stays=stays)
+            self._attend(connection)
+
+    def _attend(self, connection: Connection) -> None:
+        try:
+            stays = bool(connection.communicate())  # type: ignore[no-untyped-call]  # cheroot's stubs
+        except OSError as exc:
+            LOG.debug("The client at %s was lost: %s.", connection.remote_addr, exc)
+            stays = False
+        except (Exception, SystemExit):
+            LOG.exception("A request of %s broke its handler.", connection.remote_addr)
+            stays = False
+        self._hand_back(connection, stays=stays)
 
     def _hand_back(self, connection: Connection, *, stays: bool) -> None:
         if stays and connection.rfile.has_data():
@@ -214,6 +236,12 @@ class Server:
         if self._draining and self._listener.fileno() >= 0:
             self._stop_listening()
         self._give_up_silent()
+        if not self._workers:
+            self._attend_queued()
+
+    def _attend_queued(self) -> None:
+        while not self._requests.empty() and (connection := self._requests.get()) is not None:
+            self._attend(connection)
 
     def _accept(self, limit: int) -> None:
         for _ in range(limit):
@@ -233,8 +261,7 @@ class Server:
     def _welcome(self, connection: Connection) -> None:
         full = len(self._waiting) + len(self._at_work) >= self._limits.connections
         if full and not self._make_room():
-            connection.refuse()
-            self._linger(connection)
+            self._refuse(connection)
         else:
             self._watch(connection, self._limits.header_timeout_s)
 
@@ -263,8 +290,12 @@ class Server:
         if admitted:
             self._requests.put(connection)
         else:
-            connection.refuse()
-            self._linger(connection)
+            self._refuse(connection)
+
+    def _refuse(self, connection: Connection) -> None:
+        self._refused += 1
+        connection.refuse()
+        self._linger(connection)
 
     def _stop_listening(self) -> None:
         """Take what the kernel has accepted already, or closing would reset it; then close."""

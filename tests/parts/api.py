@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from ironic_lite import config
 from ironic_lite.api.app import application
 from ironic_lite.api.serving import BMCWaits, Serving
+from ironic_lite.api.workers import Workers
 from ironic_lite.clock import SystemClock
 from ironic_lite.cluster.members import Members
 from ironic_lite.cluster.rpc import Method
@@ -22,6 +23,7 @@ from ironic_lite.db import conductors, tables
 from ironic_lite.db.engine import Database
 from ironic_lite.domain.node import INTERFACE_KINDS
 from ironic_lite.drivers import registry
+from ironic_lite.metrics import Registry
 
 
 class NotingConductors(Conductors):
@@ -58,7 +60,9 @@ class Service:
         conductors.register(self.database, row)
         self.members = Members(self.database, SystemClock())
         self.conductors = NotingConductors(self.members)
-        self.app_parts = Serving(self.database, self.members, self.conductors, SystemClock(), BMCWaits(1))
+        self.app_parts = Serving(
+            self.database, self.members, self.conductors, SystemClock(), BMCWaits(1), Workers(Registry("api"))
+        )
         self.app = application(self.database, self.members, self.conductors, SystemClock(), threads=4)
         self.client = falcon.testing.TestClient(_linted(self.app))
 

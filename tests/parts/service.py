@@ -216,6 +216,7 @@ def configured(directory: Path, options: Mapping[str, Options]) -> Service:
             "debug": True,
         },
         "api": {"port": made.port},
+        "conductor": {"metrics_port": 0},
         "json_rpc": {"port": made.rpc_port},
     }
     for section, given in options.items():

@@ -1,4 +1,4 @@
-"""/lite/v1: what Ironic does not have, kept apart so that /v1 stays exactly Ironic's."""
+"""/lite/v1/nodes/{ident}/sensors: the sensors of a machine."""
 
 from __future__ import annotations
 
