@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 
 from ironic_lite import errors
-from ironic_lite.clock import Deadline, SystemClock
 
 LOG = logging.getLogger(__name__)
 
@@ -20,25 +19,20 @@ VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class TLSSocket(ssl.SSLSocket):
-    """A connection under TLS whose time-out bounds a whole `sendall`, and whose failures are those of a connection.
+    """A connection under TLS, whose failures are those of a connection.
 
-    The standard library bounds each record of `sendall` alone, and its errors carry numbers that look like an errno.
+    OpenSSL's own carry numbers that look like an errno and are none.
     """
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send everything. Raises `TimeoutError` when that takes longer than the time-out, `ConnectionError` else."""
-        deadline = Deadline(SystemClock(), self.gettimeout() or 0.0)
-        left = memoryview(data)
-        while left:
-            self.settimeout(_left_s(deadline))
-            try:
-                sent = self.send(left, flags)
-            except ssl.SSLError as exc:
-                raise _lost(exc) from exc
-            left = left[sent:]
+        """Send everything within the time-out. Raises `TimeoutError` and `ConnectionError`."""
+        try:
+            super().sendall(data, flags)
+        except ssl.SSLError as exc:
+            raise _lost(exc) from exc
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        """Receive. Raises `TimeoutError` and `ConnectionError`."""
+        """Receive within the time-out. Raises `TimeoutError` and `ConnectionError`."""
         try:
             return super().recv_into(buffer, nbytes, flags)
         except ssl.SSLError as exc:
@@ -144,13 +138,6 @@ def _demand_readable(option: str, path: str) -> None:
             file.read(1)
     except OSError as exc:
         raise errors.ConfigurationError(reason=f"{option} {path} cannot be read: {exc.strerror}.") from exc
-
-
-def _left_s(deadline: Deadline) -> float:
-    left_s = deadline.left_s()
-    if not left_s:
-        raise TimeoutError("timed out")
-    return left_s
 
 
 def _lost(exc: ssl.SSLError) -> ConnectionAbortedError:

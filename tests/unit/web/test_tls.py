@@ -226,7 +226,7 @@ def test_garbage_after_a_handshake_ends_the_connection_quietly(make: Make, caplo
 
 
 def test_a_time_out_bounds_a_whole_sendall(authority: Authority) -> None:
-    """A peer that goes on reading, slowly: each record is in time, all of them together are not."""
+    """A peer that goes on reading, slowly. What a server promises of each write stands on this."""
     context = Identity(files(authority.issue("server"))).context
     near, far = socket.socketpair()
     stop = threading.Event()
