@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ironic_lite.web.protocol import Connection, Protocol, plain_answer
 from ironic_lite.web.streams import Incoming, Reader, Writer
-from ironic_lite.web.tls import Identity, TLSSocket
+from ironic_lite.web.tls import TLS, TLSSocket
 
 LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class SecureReader(Reader):
 class SecureConnection(Connection):
     """Speaks HTTP once TLS stands."""
 
-    def __init__(self, identity: Identity, owner: Protocol, sock: socket.socket, address: tuple[Any, ...]) -> None:
+    def __init__(self, identity: TLS, owner: Protocol, sock: socket.socket, address: tuple[Any, ...]) -> None:
         super().__init__(owner, sock, address)
         self.ready = False
         self._identity = identity
@@ -71,13 +71,11 @@ class SecureConnection(Connection):
         if self.socket.recv(1, socket.MSG_PEEK) not in (_HANDSHAKE, b""):
             return None
         try:
-            tls = self._identity.context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+            self.socket = self._tls = self._identity.wrap(self.socket)
         except OSError:
             self.watched = False  # the client has gone, and the failure has closed its socket
             raise
-        assert isinstance(tls, TLSSocket)  # noqa: S101  # the context makes no other
-        self.socket = self._tls = tls
-        return tls
+        return self._tls
 
     def _answer_plainly(self) -> None:
         self.lingers = True

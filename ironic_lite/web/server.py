@@ -34,7 +34,7 @@ from ironic_lite.clock import Clock, Deadline, SystemClock
 from ironic_lite.web.https import SecureConnection
 from ironic_lite.web.limits import DEFAULT, Limits
 from ironic_lite.web.protocol import Connection, Protocol, check_cheroot
-from ironic_lite.web.tls import Identity
+from ironic_lite.web.tls import TLS
 
 LOG = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Server:
         *,
         threads: int,
         limits: Limits = DEFAULT,
-        identity: Identity | None = None,
+        identity: TLS | None = None,
     ) -> None:
         """`listener` is listening and non-blocking; `drain` closes this process's copy of it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import socket
 import ssl
 from pathlib import Path
 from typing import Any, Final
@@ -45,8 +46,11 @@ class TLSSocket(ssl.SSLSocket):
             self.unwrap()
 
 
-class Files(msgspec.Struct, frozen=True):
-    """What the options of one server say; `section` is theirs. Without `key` it is in the certificate's file."""
+class Identity(msgspec.Struct, frozen=True):
+    """What a server proves itself with, as its options say; `section` is theirs.
+
+    Without `key` the key is in the certificate's file.
+    """
 
     section: str
     certificate: str | None
@@ -54,54 +58,73 @@ class Files(msgspec.Struct, frozen=True):
     minimum_version: str
     ciphers: str | None
 
+    def make(self) -> ssl.SSLContext:
+        """The server's side of TLS. Raises `ConfigurationError`, naming option and reason."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = VERSIONS[self.minimum_version]
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        context.set_alpn_protocols(["http/1.1"])
+        _load(context, self)
+        if self.ciphers is not None:
+            _choose_ciphers(context, self.section, self.ciphers)
+        return context
 
-class Identity:
-    """What a server proves itself with. `context` may be another one after each `reload`; connections keep theirs."""
 
-    def __init__(self, files: Files) -> None:
-        """Read the files. Raises `ConfigurationError` when they cannot be used, naming option and reason."""
-        self._files = files
-        self.context = _server_context(files)
+class Trust(msgspec.Struct, frozen=True):
+    """Whom a client trusts: who has a certificate of these CAs for the host that was asked for.
+
+    Without `cafile` they are the CAs that this host trusts.
+    """
+
+    section: str
+    cafile: str | None
+
+    def make(self) -> ssl.SSLContext:
+        """The client's side of TLS. Raises `ConfigurationError`, naming option and reason."""
+        if self.cafile is not None:
+            _demand_readable(f"[{self.section}]cafile", self.cafile)
+        try:
+            return ssl.create_default_context(cafile=self.cafile)
+        except ssl.SSLError as exc:
+            reason = f"[{self.section}]cafile {self.cafile} holds no certificate in PEM format: {_reason(exc)}."
+            raise errors.ConfigurationError(reason=reason) from exc
+
+
+class TLS:
+    """One side of TLS, made from files that may be renewed in place."""
+
+    def __init__(self, source: Identity | Trust) -> None:
+        """Read the files. Raises `ConfigurationError` when they cannot be used."""
+        self._source = source
+        self._context = self._make()
+
+    def wrap(self, sock: socket.socket, *, server_hostname: str | None = None) -> TLSSocket:
+        """The socket under TLS, before its handshake, as a server's or as a client's of `server_hostname`."""
+        tls = self._context.wrap_socket(
+            sock,
+            server_side=server_hostname is None,
+            server_hostname=server_hostname,
+            do_handshake_on_connect=False,
+        )
+        assert isinstance(tls, TLSSocket)  # noqa: S101  # the context makes no other
+        return tls
 
     def reload(self) -> None:
         """Read the files again, for connections from now on. Files that cannot be used change nothing."""
         try:
-            self.context = _server_context(self._files)
+            self._context = self._make()
         except errors.ConfigurationError as exc:
-            LOG.error("The certificate that was read before stays in use: %s", exc)  # noqa: TRY400  # no trace needed
+            LOG.error("What TLS was given before stays in use: %s", exc)  # noqa: TRY400  # no trace needed
         else:
-            LOG.info("The certificate of [%s]cert_file was read again.", self._files.section)
+            LOG.info("The certificates of [%s] were read again.", self._source.section)
+
+    def _make(self) -> ssl.SSLContext:
+        context = self._source.make()
+        context.sslsocket_class = TLSSocket
+        return context
 
 
-def client_context(section: str, cafile: str | None) -> ssl.SSLContext:
-    """What a client demands of servers: a certificate of a trusted CA, for the host that it asked for.
-
-    Without `cafile` the CAs of this host are trusted. Raises `ConfigurationError` when it cannot be used.
-    """
-    if cafile is not None:
-        _demand_readable(f"[{section}]cafile", cafile)
-    try:
-        context = ssl.create_default_context(cafile=cafile)
-    except ssl.SSLError as exc:
-        reason = f"[{section}]cafile {cafile} holds no certificate in PEM format: {_reason(exc)}."
-        raise errors.ConfigurationError(reason=reason) from exc
-    context.sslsocket_class = TLSSocket
-    return context
-
-
-def _server_context(files: Files) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.sslsocket_class = TLSSocket
-    context.minimum_version = VERSIONS[files.minimum_version]
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["http/1.1"])
-    _load(context, files)
-    if files.ciphers is not None:
-        _choose_ciphers(context, files.section, files.ciphers)
-    return context
-
-
-def _load(context: ssl.SSLContext, files: Files) -> None:
+def _load(context: ssl.SSLContext, files: Identity) -> None:
     if files.certificate is None:
         raise errors.ConfigurationError(reason=f"TLS needs a certificate: set [{files.section}]cert_file.")
     _demand_readable(f"[{files.section}]cert_file", files.certificate)

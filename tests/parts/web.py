@@ -13,7 +13,7 @@ from ironic_lite import errors
 from ironic_lite.web.limits import Limits, read_body
 from ironic_lite.web.listeners import listen
 from ironic_lite.web.server import Server
-from ironic_lite.web.tls import Files, Identity
+from ironic_lite.web.tls import TLS, Identity
 from tests.parts.certificates import Authority, Pair
 
 
@@ -54,7 +54,7 @@ class Application:
 class Serving:
     """A server that runs, and its clients."""
 
-    def __init__(self, threads: int = 4, identity: Identity | None = None, **limits: Any) -> None:
+    def __init__(self, threads: int = 4, identity: TLS | None = None, **limits: Any) -> None:
         self.application = Application()
         self.server = Server(
             "test",
@@ -94,8 +94,7 @@ class SecureServing(Serving):
     def __init__(self, authority: Authority, pair: Pair | None = None, minimum: str = "1.2", **more: Any) -> None:
         self.pair = pair or authority.issue("server")
         self.context = ssl.create_default_context(cafile=authority.path)
-        files = Files("test", str(self.pair.certificate), str(self.pair.key), minimum, None)
-        self.identity = Identity(files)
+        self.identity = TLS(Identity("test", str(self.pair.certificate), str(self.pair.key), minimum, None))
         super().__init__(identity=self.identity, **more)
 
     def client(self, timeout_s: float = 8.0) -> http.client.HTTPSConnection:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ironic_lite import errors
-from ironic_lite.web.tls import Files, Identity, TLSSocket, client_context
+from ironic_lite.web.tls import TLS, Identity, Trust
 from tests.parts.certificates import Authority, Pair
 from tests.parts.web import SecureServing
 from tests.waiting import until
@@ -79,9 +79,9 @@ def hello(serving: SecureServing) -> bytes:
         return ByHand(serving, unused).hello()
 
 
-def files(pair: Pair, **changed: Any) -> Files:
+def files(pair: Pair, **changed: Any) -> Identity:
     given = {"certificate": str(pair.certificate), "key": str(pair.key), "minimum_version": "1.3", "ciphers": None}
-    return Files(section="api", **(given | changed))
+    return Identity(section="api", **(given | changed))
 
 
 def test_two_hundred_silent_clients_delay_nobody_and_go_by_the_limit(make: Make) -> None:
@@ -227,18 +227,19 @@ def test_garbage_after_a_handshake_ends_the_connection_quietly(make: Make, caplo
 
 def test_a_time_out_bounds_a_whole_sendall(authority: Authority) -> None:
     """A peer that goes on reading, slowly. What a server promises of each write stands on this."""
-    context = Identity(files(authority.issue("server"))).context
+    server, client = TLS(files(authority.issue("server"))), TLS(Trust("test", str(authority.path)))
     near, far = socket.socketpair()
     stop = threading.Event()
 
     def read_slowly() -> None:
-        with client_context("test", str(authority.path)).wrap_socket(far, server_hostname="127.0.0.1") as slow:
+        with client.wrap(far, server_hostname="127.0.0.1") as slow:
             while not stop.wait(0.02) and slow.recv(16384):
                 pass
 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read_slowly)
-        with context.wrap_socket(near, server_side=True) as sender:
+        with server.wrap(near) as sender:
+            sender.do_handshake()
             sender.settimeout(0.5)
             with pytest.raises(TimeoutError):
                 sender.sendall(b"x" * 20_000_000)
@@ -263,7 +264,7 @@ def test_a_certificate_is_read_again_in_place(
     new = authority.issue("renewed")
     new.certificate.replace(serving.pair.certificate)
     serving.identity.reload()
-    assert "The certificate that was read before stays in use: [test]cert_file" in caplog.text
+    assert "What TLS was given before stays in use: [test]cert_file" in caplog.text
     assert "key values mismatch" in caplog.text
     assert subject(serving) == "server"
     new.key.replace(serving.pair.key)
@@ -277,7 +278,7 @@ def test_a_certificate_is_read_again_in_place(
 def test_a_key_may_be_in_the_certificate_s_file(authority: Authority) -> None:
     pair = authority.issue("server")
     pair.certificate.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
-    Identity(files(pair, key=None, ciphers="ECDHE+AESGCM"))
+    TLS(files(pair, key=None, ciphers="ECDHE+AESGCM"))
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_a_key_may_be_in_the_certificate_s_file(authority: Authority) -> None:
 )
 def test_files_that_cannot_be_used_are_named(authority: Authority, changed: dict[str, Any], says: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=says):
-        Identity(files(authority.issue("server"), **changed))
+        TLS(files(authority.issue("server"), **changed))
 
 
 def test_a_key_of_another_certificate_or_with_a_passphrase_is_refused(authority: Authority) -> None:
@@ -302,16 +303,14 @@ def test_a_key_of_another_certificate_or_with_a_passphrase_is_refused(authority:
     with pytest.raises(
         errors.ConfigurationError, match=r"server\.crt and key_file .*other\.key.*: key values mismatch"
     ):
-        Identity(files(pair, key=str(other.key)))
+        TLS(files(pair, key=str(other.key)))
     locked = authority.issue("locked", passphrase=b"do-not-tell-7")
     with pytest.raises(errors.ConfigurationError, match="the key is encrypted"):
-        Identity(files(locked))
+        TLS(files(locked))
 
 
-def test_authorities_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+def test_authorities_that_cannot_be_used_are_named() -> None:
     with pytest.raises(errors.ConfigurationError, match=r"\[json_rpc\]cafile /none\.pem cannot be read"):
-        client_context("json_rpc", "/none.pem")
+        TLS(Trust("json_rpc", "/none.pem"))
     with pytest.raises(errors.ConfigurationError, match=r"\[json_rpc\]cafile /dev/null holds no certificate"):
-        client_context("json_rpc", "/dev/null")
-    assert client_context("json_rpc", None).verify_mode == ssl.CERT_REQUIRED
-    assert client_context("json_rpc", None).sslsocket_class is TLSSocket
+        TLS(Trust("json_rpc", "/dev/null"))
