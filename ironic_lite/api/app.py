@@ -9,7 +9,7 @@ import falcon
 from ironic_lite.api import faults
 from ironic_lite.api.lite import Sensors
 from ironic_lite.api.middleware import Reception
-from ironic_lite.api.serving import BMCWaits, Serving
+from ironic_lite.api.serving import Serving
 from ironic_lite.api.v1.conductors import ConductorItem, Conductors
 from ironic_lite.api.v1.drivers import DriverItem, DriverProperties, Drivers
 from ironic_lite.api.v1.node_actions import BootDevices, BootDeviceState, LegacyValidate, Maintenance, Validate
@@ -59,10 +59,10 @@ def routes(serving: Serving) -> dict[str, Any]:
 
 
 def application(
-    database: Database, members: Members, conductors: transport.Conductors, clock: Clock, *, threads: int = 16
+    database: Database, members: Members, conductors: transport.Conductors, clock: Clock
 ) -> falcon.App[falcon.Request, falcon.Response]:
-    """The API. At most half of the server's `threads` ever wait for a BMC."""
-    serving = Serving(database, members, conductors, clock, BMCWaits(max(1, threads // 2)))
+    """The API."""
+    serving = Serving(database, members, conductors, clock)
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App(
         middleware=[Reception(clock)], response_type=_Response
     )

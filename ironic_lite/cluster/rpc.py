@@ -22,6 +22,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, get_typ
 import msgspec
 
 from ironic_lite import errors
+from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.log import request_id
 
 P = ParamSpec("P")
@@ -38,6 +39,7 @@ class Method(Generic[S, P, R]):
     def __init__(self, function: Callable[Concatenate[S, P], R]) -> None:
         self.name = function.__name__
         self.run = function
+        self.waits_for_bmc = False
 
     @cached_property
     def parameters(self) -> tuple[inspect.Parameter, ...]:
@@ -66,6 +68,13 @@ def method(function: Callable[Concatenate[S, P], R]) -> Method[S, P, R]:
     if made.name in METHODS:
         raise TypeError(f"Two RPC methods are called {made.name}.")
     METHODS[made.name] = made
+    return made
+
+
+def bmc_method(function: Callable[Concatenate[S, P], R]) -> Method[S, P, R]:
+    """The same for a function whose answer waits for a BMC: both ends cap how many of these run at a time."""
+    made = method(function)
+    made.waits_for_bmc = True
     return made
 
 
@@ -101,8 +110,8 @@ class Reply(msgspec.Struct, omit_defaults=True):
 class Dispatcher(Generic[S]):
     """Answers calls in the name of one serving process."""
 
-    def __init__(self, serving: S) -> None:
-        self._serving = serving
+    def __init__(self, serving: S, bmc_waits: BMCWaits) -> None:
+        self._serving, self._bmc_waits = serving, bmc_waits
 
     def serve(self, body: bytes) -> bytes:
         """Answer one request. Never raises: what goes wrong is the answer."""
@@ -129,7 +138,11 @@ class Dispatcher(Generic[S]):
             parameters = msgspec.convert(call.params, found.schema)
         except msgspec.ValidationError as exc:
             raise errors.Invalid(f"RPC method {call.method} was called wrongly: {exc}.") from exc
-        return found.run(self._serving, **msgspec.structs.asdict(parameters))
+        named = msgspec.structs.asdict(parameters)
+        if not found.waits_for_bmc:
+            return found.run(self._serving, **named)
+        with self._bmc_waits.turn():
+            return found.run(self._serving, **named)
 
 
 def request(identity: str, method: Method[S, P, R], *args: P.args, **kwargs: P.kwargs) -> bytes:
