@@ -9,10 +9,12 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 _BEGINS, _ENDS = datetime.datetime(2020, 1, 1), datetime.datetime(2120, 1, 1)  # noqa: DTZ001  # cryptography takes UTC
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,14 @@ class Authority:
         self.path = directory / f"{name.replace(' ', '-')}.pem"
         self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, file: str, *hosts: str, chain: int = 0, passphrase: bytes | None = None) -> Pair:
+    def issue(
+        self, file: str, *hosts: str, chain: int = 0, passphrase: bytes | None = None, key: Key | None = None
+    ) -> Pair:
         """A new certificate for the hosts (127.0.0.1 unless given), and its key.
 
         `chain` is how often the authority's own follows it in the file, which only makes a handshake longer.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_name(host) for host in hosts or ("127.0.0.1",)])
         made = _builder(file, self._name, key).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
         pair = Pair(self._directory / f"{file}.crt", self._directory / f"{file}.key")
@@ -53,7 +57,7 @@ class Authority:
         return pair
 
 
-def _builder(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(subject: str, issuer: str, key: Key) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
