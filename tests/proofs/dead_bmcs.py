@@ -162,6 +162,11 @@ def p99_ms(took_s: list[float]) -> float:
     return statistics.quantiles(took_s, n=100)[98] * 1000
 
 
+def told(took_s: list[float]) -> str:
+    """The figures of one half of a round."""
+    return f"p50 {statistics.median(took_s) * 1000:.1f} p99 {p99_ms(took_s):.1f} ms of {len(took_s)}"
+
+
 def measured(others: list[Other], seconds: float) -> list[float]:
     """How long each request took that the other clients made in so many seconds. None may fail."""
     for each in others:
@@ -191,23 +196,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--dead", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as directory,
         fleet(Path(directory), given.dead, given.seed, DEFAULT={"debug": False}) as (clients, others, _),
     ):
         measured(others, 5.0)  # what is done once has been
+        p99s = []
         for number in range(given.rounds):
-            calm, busy = measured(others, given.seconds), loaded(clients, others, given.seconds)
-            answers = sum((each.answers for each in clients), Counter[int]())
-            print(
-                f"round {number + 1}: quiet p50 {statistics.median(calm) * 1000:.1f} p99 {p99_ms(calm):.1f} ms"
-                f" of {len(calm)} requests; {given.dead} dead BMCs p50 {statistics.median(busy) * 1000:.1f}"
-                f" p99 {p99_ms(busy):.1f} ms of {len(busy)}; the dead ones' calls so far: {dict(answers)}",
-                flush=True,
-            )
+            quiet, load = measured(others, given.seconds), loaded(clients, others, given.seconds)
+            p99s.append((p99_ms(quiet), p99_ms(load)))
+            print(f"round {number + 1}: quiet {told(quiet)}; {given.dead} dead BMCs {told(load)}", flush=True)
+        answers = sum((each.answers for each in clients), Counter[int]())
+        print(f"calls to dead BMCs, by status: {dict(answers)}; not one other request failed")
+        medians = [statistics.median(column) for column in zip(*p99s, strict=True)]
+        print(f"median of the rounds' p99: quiet {medians[0]:.1f} ms, {given.dead} dead BMCs {medians[1]:.1f} ms")
 
 
 if __name__ == "__main__":
