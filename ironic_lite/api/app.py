@@ -13,7 +13,7 @@ from ironic_lite.api.lite.sensors import Sensors
 from ironic_lite.api.metrics import BOUNDS_S, DURATIONS, Metrics
 from ironic_lite.api.metrics import PATH as METRICS_PATH
 from ironic_lite.api.middleware import Reception
-from ironic_lite.api.serving import BMCWaits, Serving
+from ironic_lite.api.serving import Serving
 from ironic_lite.api.v1.conductors import ConductorItem, Conductors
 from ironic_lite.api.v1.drivers import DriverItem, DriverProperties, Drivers
 from ironic_lite.api.v1.node_actions import BootDevices, BootDeviceState, LegacyValidate, Maintenance, Validate
@@ -27,7 +27,7 @@ from ironic_lite.clock import Clock
 from ironic_lite.cluster import transport
 from ironic_lite.cluster.members import Members
 from ironic_lite.db.engine import Database
-from ironic_lite.metrics import Histogram, Registry
+from ironic_lite.metrics import Histogram
 
 
 def routes(serving: Serving) -> dict[str, Any]:
@@ -73,17 +73,13 @@ def application(
     members: Members,
     conductors: transport.Conductors,
     clock: Clock,
-    *,
-    threads: int = 16,
-    workers: Workers | None = None,
+    workers: Workers,
 ) -> falcon.App[falcon.Request, falcon.Response]:
-    """The API. At most half of the server's `threads` ever wait for a BMC."""
-    serving = Serving(
-        database, members, conductors, clock, BMCWaits(max(1, threads // 2)), workers or Workers(Registry("api"))
-    )
+    """The API; what it counts is told by `workers`."""
+    serving = Serving(database, members, conductors, clock, workers)
     durations = Histogram(DURATIONS, BOUNDS_S)
-    serving.workers.registry.add(durations.samples)
-    serving.workers.registry.add(serving.bmc_waits.samples)
+    workers.registry.add(durations.samples)
+    workers.registry.add(conductors.bmc_waits.samples)
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App(
         middleware=[Reception(clock, durations)], response_type=_Response
     )

@@ -20,13 +20,15 @@ from ironic_lite.api.workers import Siblings, Workers
 from ironic_lite.clock import Clock, SystemClock
 from ironic_lite.cluster.members import Members
 from ironic_lite.cluster.transport import Conductors, Credentials
-from ironic_lite.config import Host, Int, Port, Section, Str
+from ironic_lite.cluster.waits import BMCWaits
+from ironic_lite.config import Bool, Host, Int, OptionalStr, Port, Section, Str
 from ironic_lite.db import migrate
 from ironic_lite.db.engine import open_database
 from ironic_lite.metrics import Registry
 from ironic_lite.usage import Process
 from ironic_lite.web.limits import Limits
 from ironic_lite.web.server import Server
+from ironic_lite.web.tls import TLS, VERSIONS, Identity
 
 LOG = logging.getLogger(__name__)
 
@@ -40,6 +42,11 @@ class conf(Section, name="api"):
     port = Port(6385, help="Port on which the API listens.")
     api_workers = Int(1, min=1, help="API processes that `ironic-lite` runs, on one port.")
     threads = Int(12, min=2, help="Requests that one API process serves at a time; half of them may wait for a BMC.")
+    enable_ssl_api = Bool(False, help="Whether the API speaks HTTPS, and nothing else.")
+    cert_file = OptionalStr(None, help="PEM file of the API's certificate, followed by its chain.")
+    key_file = OptionalStr(None, help="PEM file of the certificate's key; unset, it is in cert_file.")
+    server_tls_minimum_version = Str("1.3", choices=[*VERSIONS], help="Oldest version of TLS that the API accepts.")
+    server_tls_ciphers = OptionalStr(None, help="Ciphers for TLS 1.2, in OpenSSL's words; unset, Python's choice.")
 
 
 class default_conf(Section, name="DEFAULT"):
@@ -69,15 +76,16 @@ class ApiService(ServiceBase):  # type: ignore[misc]  # oslo.service has no type
     def start(self) -> None:
         """Serve. Raises `ConfigurationError` or `DatabaseUnavailable` when that is not possible."""
         self._stopped = threading.Event()  # not earlier: the object may be pickled for another process
+        self._identity = TLS(configured_identity()) if conf.enable_ssl_api else None
         self._database = open_database()
         migrate.demand_current(self._database)
         members = Members(self._database, self._clock)
-        self._conductors = Conductors(members, self._credentials)
+        self._conductors = Conductors(members, self._credentials, BMCWaits("This API process", conf.threads))
         workers = Workers(Registry(self._name), self._siblings)
-        app = application(self._database, members, self._conductors, self._clock, threads=conf.threads, workers=workers)
+        app = application(self._database, members, self._conductors, self._clock, workers)
         largest_kib = max(body_conf.max_json_body_size, body_conf.max_json_body_size_provision)
         limits = Limits(body_kib=largest_kib)  # the frame; which request may be how large is the application's matter
-        self._server = Server("api", self._listener, app, threads=conf.threads, limits=limits)
+        self._server = Server("api", self._listener, app, threads=conf.threads, limits=limits, identity=self._identity)
         workers.registry.add(Process(self._clock).samples)
         workers.registry.add(lambda: self._server.stats().samples())
         workers.registry.add(lambda: self._database.connections().samples())
@@ -102,7 +110,10 @@ class ApiService(ServiceBase):  # type: ignore[misc]  # oslo.service has no type
         self._stopped.wait()
 
     def reset(self) -> None:
-        """Options are read live, so a reload needs nothing more here."""
+        """Read the certificates again; options are read live."""
+        if self._identity is not None:
+            self._identity.reload()
+        self._conductors.reload()
 
     def drain(self) -> None:
         """Nothing to begin: `stop` takes no more requests and lets those that run end."""
@@ -117,3 +128,8 @@ class ApiService(ServiceBase):  # type: ignore[misc]  # oslo.service has no type
 
     def keep_registration(self) -> None:
         """Nobody is told of an API."""
+
+
+def configured_identity() -> Identity:
+    """What the API proves itself with under TLS."""
+    return Identity("api", conf.cert_file, conf.key_file, conf.server_tls_minimum_version, conf.server_tls_ciphers)

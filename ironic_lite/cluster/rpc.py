@@ -22,6 +22,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, get_typ
 import msgspec
 
 from ironic_lite import errors
+from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.log import request_id
 
 P = ParamSpec("P")
@@ -36,11 +37,13 @@ QUICK_S: Final = 5.0
 class Method(Generic[S, P, R]):
     """A conductor's function as the wire sees it. Not callable, on purpose: a call crosses a process."""
 
-    def __init__(self, function: Callable[Concatenate[S, P], R], limit_s: float | None = None) -> None:
+    def __init__(
+        self, function: Callable[Concatenate[S, P], R], *, limit_s: float | None = None, waits_for_bmc: bool = False
+    ) -> None:
         """Without `limit_s` an answer may take as long as the transport allows."""
         self.name = function.__name__
         self.run = function
-        self.limit_s = limit_s
+        self.limit_s, self.waits_for_bmc = limit_s, waits_for_bmc
 
     @cached_property
     def parameters(self) -> tuple[inspect.Parameter, ...]:
@@ -70,7 +73,12 @@ def method(function: Callable[Concatenate[S, P], R]) -> Method[S, P, R]:
 
 def quick_method(function: Callable[Concatenate[S, P], R]) -> Method[S, P, R]:
     """The same for one that only looks into memory: a conductor that does not answer soon will not answer."""
-    return _known(Method(function, QUICK_S))
+    return _known(Method(function, limit_s=QUICK_S))
+
+
+def bmc_method(function: Callable[Concatenate[S, P], R]) -> Method[S, P, R]:
+    """The same for a function whose answer waits for a BMC: both ends cap how many of these run at a time."""
+    return _known(Method(function, waits_for_bmc=True))
 
 
 def _known(made: Method[S, P, R]) -> Method[S, P, R]:
@@ -112,8 +120,8 @@ class Reply(msgspec.Struct, omit_defaults=True):
 class Dispatcher(Generic[S]):
     """Answers calls in the name of one serving process."""
 
-    def __init__(self, serving: S) -> None:
-        self._serving = serving
+    def __init__(self, serving: S, bmc_waits: BMCWaits) -> None:
+        self._serving, self._bmc_waits = serving, bmc_waits
 
     def serve(self, body: bytes) -> bytes:
         """Answer one request. Never raises: what goes wrong is the answer."""
@@ -140,7 +148,11 @@ class Dispatcher(Generic[S]):
             parameters = msgspec.convert(call.params, found.schema)
         except msgspec.ValidationError as exc:
             raise errors.Invalid(f"RPC method {call.method} was called wrongly: {exc}.") from exc
-        return found.run(self._serving, **msgspec.structs.asdict(parameters))
+        named = msgspec.structs.asdict(parameters)
+        if not found.waits_for_bmc:
+            return found.run(self._serving, **named)
+        with self._bmc_waits.turn():
+            return found.run(self._serving, **named)
 
 
 def request(identity: str, method: Method[S, P, R], *args: P.args, **kwargs: P.kwargs) -> bytes:

@@ -1,10 +1,12 @@
 """JSON-RPC over HTTP: the client's kept connections, and the WSGI application on the other side.
 
-Guarantees: (1) each wait for the peer ends within `[json_rpc]timeout`, or the method's own limit if that is shorter,
-and an answer comes in one piece; (2) a request
-is sent once: a kept connection that the peer has closed is noticed before the request goes out, and any failure after
-that is told to the caller; (3) at most `MAX_IDLE_CONNECTIONS` are kept for each conductor; (4) the server answers
-nobody without the credentials, compares them in constant time, and never logs them.
+Guarantees: (1) a call ends within `[json_rpc]timeout`, or the method's own limit
+if that is shorter, connecting and the last byte of the answer included; (2) a
+request is sent once: a kept connection that the peer has closed is noticed before the request goes out, and any
+failure after that is told to the caller; (3) at most `MAX_IDLE_CONNECTIONS` are kept for each conductor; (4) the server
+answers nobody without the credentials, compares them in constant time, and never logs them; (5) under TLS, they are
+sent to nobody who does not prove to be the conductor; (6) calls that wait for a BMC take at most half of the API's
+threads.
 """
 
 from __future__ import annotations
@@ -12,24 +14,26 @@ from __future__ import annotations
 import base64
 import hmac
 import http.client
-import select
+import ssl
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ironic_lite import errors
-from ironic_lite.clock import new_secret
+from ironic_lite.clock import Deadline, SystemClock, new_secret
 from ironic_lite.cluster import rpc
+from ironic_lite.cluster.link import Link
 from ironic_lite.cluster.members import Members
-from ironic_lite.config import Host, Int, OptionalStr, Port, Section, Str
+from ironic_lite.cluster.waits import BMCWaits
+from ironic_lite.config import Bool, Host, Int, OptionalStr, Port, Section, Str
 from ironic_lite.db.conductors import Conductor
 from ironic_lite.log import request_id
 from ironic_lite.web.answers import answer
 from ironic_lite.web.limits import check_depth, read_body
+from ironic_lite.web.tls import TLS, VERSIONS, Identity, Trust
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,8 +53,16 @@ class conf(Section, name="json_rpc"):
         None,
         help="URL under which the APIs reach this conductor; without it, made of host_ip (or [DEFAULT]host) and port.",
     )
-    timeout = Int(60, min=1, help="Seconds after which the API gives up on a conductor's answer.")
-    threads = Int(8, min=2, help="Requests that a conductor's JSON-RPC serves at a time.")
+    timeout = Int(60, min=1, help="Seconds that a call may take, from connecting to the last byte of its answer.")
+    threads = Int(8, min=2, help="Requests that a conductor's JSON-RPC serves at a time; half may wait for a BMC.")
+    use_ssl = Bool(False, help="Whether a conductor's JSON-RPC speaks HTTPS, and nothing else.")
+    cert_file = OptionalStr(None, help="PEM file of the conductor's certificate, followed by its chain.")
+    key_file = OptionalStr(None, help="PEM file of the certificate's key; unset, it is in cert_file.")
+    server_tls_minimum_version = Str("1.3", choices=[*VERSIONS], help="Oldest version of TLS that JSON-RPC accepts.")
+    server_tls_ciphers = OptionalStr(None, help="Ciphers for TLS 1.2, in OpenSSL's words; unset, Python's choice.")
+    cafile = OptionalStr(
+        None, help="PEM file of the CAs that sign conductors' certificates; unset, those that this host trusts."
+    )
     auth_strategy = Str(
         "http_basic", choices=["http_basic"], help="How callers prove themselves; JSON-RPC is never open."
     )
@@ -90,29 +102,46 @@ def one_time_credentials() -> Credentials:
     return Credentials("ironic-lite", new_secret())
 
 
+def configured_identity() -> Identity:
+    """What a conductor proves itself with under TLS."""
+    return Identity("json_rpc", conf.cert_file, conf.key_file, conf.server_tls_minimum_version, conf.server_tls_ciphers)
+
+
 class Conductors:
     """The client side: calls the conductor that owns a node."""
 
-    def __init__(self, members: Members, credentials: Credentials) -> None:
-        self._members = members
+    def __init__(self, members: Members, credentials: Credentials, bmc_waits: BMCWaits) -> None:
+        """Raises `ConfigurationError` when the CAs of the options cannot be read."""
+        self._members, self.bmc_waits = members, bmc_waits
         self._header = credentials.header
-        self._idle: defaultdict[str, deque[http.client.HTTPConnection]] = defaultdict(deque)
+        self._idle: defaultdict[str, deque[Link]] = defaultdict(deque)
         self._lock = threading.Lock()
+        self._trust = TLS(Trust("json_rpc", conf.cafile)) if conf.cafile else None
 
     def call(self, owner: Conductor, method: rpc.Method[S, P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `method` there and return what it returned.
 
-        Raises what it raised, or `ConductorUnreachable`: then the call may or may not have been carried out.
+        Raises what it raised, `Unavailable` when as many calls as may do so wait for BMCs, or `ConductorUnreachable`:
+        then the call may or may not have been carried out.
         """
+        if not method.waits_for_bmc:
+            return self._call(owner, method, *args, **kwargs)
+        with self.bmc_waits.turn():
+            return self._call(owner, method, *args, **kwargs)
+
+    def reload(self) -> None:
+        """Read the CAs again, for connections from now on."""
+        if self._trust is not None:
+            self._trust.reload()
+
+    def _call(self, owner: Conductor, method: rpc.Method[S, P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         body = rpc.request(request_id.get() or "-", method, *args, **kwargs)
         try:
-            return rpc.result(
-                method, self._post(owner.rpc_url, body, min(conf.timeout, method.limit_s or conf.timeout))
-            )
+            timeout_s = min(conf.timeout, method.limit_s or conf.timeout)
+            return rpc.result(method, self._post(owner.rpc_url, body, timeout_s))
         except (OSError, http.client.HTTPException) as exc:
             self._members.forget()
-            reason = "no answer in time" if isinstance(exc, TimeoutError) else str(exc) or type(exc).__name__
-            raise errors.ConductorUnreachable(host=owner.hostname, reason=reason) from exc
+            raise errors.ConductorUnreachable(host=owner.hostname, reason=_reason(exc)) from exc
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -123,45 +152,44 @@ class Conductors:
             connection.close()
 
     def _post(self, url: str, body: bytes, timeout_s: float) -> bytes:
-        connection = self._connection(url, timeout_s)
+        deadline = Deadline(SystemClock(), timeout_s)
+        link = self._kept(url) or Link(url, self._trusted, deadline)
         try:
-            connection.request("POST", "/", body, {"Authorization": self._header, "Content-Type": "application/json"})
-            answer = connection.getresponse()
-            content = answer.read()
+            content = link.post(self._header, body, deadline)
         except BaseException:
-            connection.close()
+            link.close()
             raise
-        self._keep(url, connection)
-        if answer.status != 200:
-            raise http.client.HTTPException(f"JSON-RPC answered {answer.status} {answer.reason}")
+        self._keep(url, link)
         return content
 
-    def _connection(self, url: str, timeout_s: float) -> http.client.HTTPConnection:
+    def _trusted(self) -> TLS:
+        if self._trust is None:
+            self._trust = TLS(Trust("json_rpc", None))
+        return self._trust
+
+    def _kept(self, url: str) -> Link | None:
         with self._lock:
             while self._idle[url]:
-                kept = self._idle[url].pop()
-                if _still_open(kept):
-                    kept.sock.settimeout(timeout_s)
-                    return kept
-                kept.close()
-        parts = urlsplit(url)
-        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+                link = self._idle[url].pop()
+                if link.is_open():
+                    return link
+                link.close()
+        return None
 
-    def _keep(self, url: str, connection: http.client.HTTPConnection) -> None:
+    def _keep(self, url: str, link: Link) -> None:
         with self._lock:
-            if connection.sock is not None and len(self._idle[url]) < MAX_IDLE_CONNECTIONS:
-                self._idle[url].append(connection)
+            if link.stays and len(self._idle[url]) < MAX_IDLE_CONNECTIONS:
+                self._idle[url].append(link)
                 return
-        connection.close()
+        link.close()
 
 
-def _still_open(connection: http.client.HTTPConnection) -> bool:
-    """An idle connection that is readable has been closed by the peer (nobody owes us data)."""
-    if connection.sock is None:
-        return False
-    poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
-    return not poll.poll(0)
+def _reason(exc: OSError | http.client.HTTPException) -> str:
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its TLS certificate is not trusted ({exc.verify_message.rstrip('.')})"
+    return str(exc) or type(exc).__name__
 
 
 class Application(Generic[S]):

@@ -13,7 +13,7 @@ from ironic_lite.drivers import registry
 from ironic_lite.drivers.interfaces import BootChoice
 
 
-@rpc.method
+@rpc.bmc_method
 def get_boot_device(conductor: Conductor, node: str) -> BootChoice:
     """What the machine is set to boot from. Takes no lock: reading disturbs nobody."""
     row = nodes.get(conductor.database, node)
@@ -22,7 +22,7 @@ def get_boot_device(conductor: Conductor, node: str) -> BootChoice:
     return driver.boot_device(row, conductor.call_deadline())
 
 
-@rpc.method
+@rpc.bmc_method
 def supported_boot_devices(conductor: Conductor, node: str) -> list[BootDevice]:
     """What the machine can be told to boot from."""
     row = nodes.get(conductor.database, node)
@@ -31,7 +31,7 @@ def supported_boot_devices(conductor: Conductor, node: str) -> list[BootDevice]:
     return driver.boot_devices(row, conductor.call_deadline())
 
 
-@rpc.method
+@rpc.bmc_method
 def set_boot_device(conductor: Conductor, node: str, boot_device: BootDevice, persistent: bool = False) -> None:  # noqa: FBT001, FBT002  # the wire names it
     """Set what the machine boots from, under its lock."""
     row = nodes.get(conductor.database, node)

@@ -20,8 +20,9 @@ from ironic_lite import errors
 from ironic_lite.clock import Clock, Deadline, SystemClock
 from ironic_lite.cluster import rpc
 from ironic_lite.cluster.members import Members, heartbeat_conf
-from ironic_lite.cluster.transport import MAX_BODY_KIB, Application, Credentials
+from ironic_lite.cluster.transport import MAX_BODY_KIB, Application, Credentials, configured_identity
 from ironic_lite.cluster.transport import conf as rpc_conf
+from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor import boot, kinds, power, provision, recovery, sensors, statistics, survey, validation
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.schedule import Schedule
@@ -35,6 +36,7 @@ from ironic_lite.executors.recurring import Recurring
 from ironic_lite.executors.taskpool import TaskPool
 from ironic_lite.web.limits import Limits
 from ironic_lite.web.server import Server
+from ironic_lite.web.tls import TLS
 
 LOG = logging.getLogger(__name__)
 
@@ -84,6 +86,8 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
     def start(self) -> None:
         """Serve. Raises `ConfigurationError` or `DatabaseUnavailable` when that is not possible."""
         host, drivers = default_conf.host, enabled_drivers()
+        url = rpc_url(self._listener)
+        self._identity = TLS(configured_identity()) if rpc_conf.use_ssl else None
         database = open_database()
         migrate.demand_current(database)
         freed = recovery.free_locks(database, host, recovery.AT_START)
@@ -94,20 +98,22 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         LOG.info("Conductor %s has %s.", host, kinds.described(table))
         agenda = Agenda("agenda", pool, self._clock, at=host)
         self._conductor = Conductor(host, database, Members(database, self._clock), pool, agenda, self._clock)
+        bmc_waits = BMCWaits(f"Conductor {host}", rpc_conf.threads)
         self._rpc = Server(
             "json-rpc",
             self._listener,
-            Application(rpc.Dispatcher(self._conductor), self._credentials),
+            Application(rpc.Dispatcher(self._conductor, bmc_waits), self._credentials),
             threads=rpc_conf.threads,
             limits=Limits(body_kib=MAX_BODY_KIB),
+            identity=self._identity,
         )
         self._conductor.servers.append(self._rpc)
         self._rpc.start()
         self._metrics = None
         if self._metrics_listener:
-            self._metrics = statistics.metrics_server(self._conductor, self._metrics_listener)
+            self._metrics = statistics.metrics_server(self._conductor, self._metrics_listener, bmc_waits)
             self._metrics.start()
-        self._begin(conductors.Conductor(host, rpc_url(self._listener), conf.conductor_group.lower(), drivers))
+        self._begin(conductors.Conductor(host, url, conf.conductor_group.lower(), drivers))
         LOG.info("Conductor %s serves %s.", host, ", ".join(sorted(drivers)))
         survey.begin(self._conductor, self._api_threads)
 
@@ -151,7 +157,9 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         """Nothing is left to wait for when `stop` returns."""
 
     def reset(self) -> None:
-        """Take over how many of each kind may run; all other options are read live."""
+        """Take over how many of each kind may run, and read the certificate again; other options are read live."""
+        if self._identity is not None:
+            self._identity.reload()
         table = kinds.kinds()
         self._conductor.pool.set_caps(table)
         LOG.info("Conductor %s has %s.", self._conductor.host, kinds.described(table))
@@ -211,10 +219,20 @@ def enabled_drivers() -> Drivers:
 
 
 def rpc_url(listener: socket.socket) -> str:
-    """Where the APIs reach this conductor."""
+    """Where the APIs reach this conductor. Raises `ConfigurationError` for a URL by which it cannot be reached."""
     if rpc_conf.advertised_url:
-        return rpc_conf.advertised_url
+        return _checked(rpc_conf.advertised_url)
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = default_conf.host
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if rpc_conf.use_ssl else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _checked(url: str) -> str:
+    """A proxy in between may speak HTTPS for us; nobody may speak HTTP to an HTTPS port, least of all credentials."""
+    allowed = ("https://",) if rpc_conf.use_ssl else ("http://", "https://")
+    if not url.startswith(allowed):
+        reason = f"[json_rpc]advertised_url must begin with {' or '.join(allowed)}: {url!r} does not."
+        raise errors.ConfigurationError(reason=reason)
+    return url

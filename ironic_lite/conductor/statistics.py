@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from ironic_lite.cluster import rpc
+from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.config import Host, Int, Port, Section
 from ironic_lite.db.connections import Connections
@@ -57,19 +58,20 @@ def conductor_statistics(conductor: Conductor) -> Statistics:
     )
 
 
-def registry(conductor: Conductor) -> Registry:
+def registry(conductor: Conductor, bmc_waits: BMCWaits) -> Registry:
     """Whom a scrape of this conductor asks."""
     made = Registry(WORKER)
     made.add(conductor.process.samples)
     made.add(lambda: conductor.pool.stats().samples())
     made.add(lambda: (sample for server in conductor.servers for sample in server.stats().samples()))
     made.add(lambda: conductor.database.connections().samples())
+    made.add(bmc_waits.samples)
     return made
 
 
-def metrics_server(conductor: Conductor, listener: socket.socket) -> Server:
+def metrics_server(conductor: Conductor, listener: socket.socket, bmc_waits: BMCWaits) -> Server:
     """The server of this conductor's /metrics, which costs one thread and wakes up when it is asked."""
-    asked = registry(conductor)
+    asked = registry(conductor, bmc_waits)
     page = scrape.Page(lambda: exposition([asked.collect()]).encode())
     return Server("metrics", listener, page, threads=0, limits=scrape.LIMITS)
 

@@ -25,6 +25,9 @@ LOG = logging.getLogger(__name__)
 _WORTH_READING: Final = 65536  # bytes of a body that nobody asked for, to keep its connection
 _LINGERING_BYTES_LIMIT: Final = 16 * 1024 * 1024
 _RETRY_AFTER_S: Final = 2
+# Of TCP itself, also where TLS is spoken on the socket: nothing is decrypted to be thrown away, and nothing of TLS is
+# taken down under the thread that uses it.
+_recv, _shutdown = socket.socket.recv, socket.socket.shutdown
 
 # What the classes below take over or rely on, and what of it cheroot does not promise to keep.
 Names = tuple[tuple[type, tuple[str, ...]], ...]
@@ -36,7 +39,7 @@ USED: Final[Names] = (
         ("parse_request", "read_request_headers", "respond", "simple_response", "send_headers", "ensure_headers_sent"),
     ),
     (server.HTTPConnection, ("communicate", "_conditional_error")),
-    (wsgi.Server, ("error_log", "can_add_keepalive_connection", "clear_stats")),
+    (wsgi.Server, ("error_log", "can_add_keepalive_connection", "clear_stats", "ssl_adapter")),
 )
 
 
@@ -161,15 +164,16 @@ class Connection(server.HTTPConnection):
         answer = plain_answer(
             "503 Service Unavailable", "The server has as many requests as it can take.", retry_after_s=_RETRY_AFTER_S
         )
+        self.socket.setblocking(False)
         try:
-            self.socket.send(answer, socket.MSG_DONTWAIT)
+            self.socket.send(answer)
         except OSError as exc:
             LOG.debug("A client at %s was turned away and could not be told: %s.", self.remote_addr, exc)
 
     def discard(self) -> bool:
         """Throw away what still comes in, so that the answer is not lost in a reset. False when there is no more."""
         try:
-            count = len(self.socket.recv(65536, socket.MSG_DONTWAIT))
+            count = len(_recv(self.socket, 65536, socket.MSG_DONTWAIT))
         except BlockingIOError:
             return True
         except OSError:
@@ -180,21 +184,21 @@ class Connection(server.HTTPConnection):
     def end_sending(self) -> None:
         """Tell the client that the answer is complete while it may still send."""
         try:
-            self.socket.shutdown(socket.SHUT_WR)
+            _shutdown(self.socket, socket.SHUT_WR)
         except OSError as exc:
             LOG.debug("The connection of %s had already ended: %s.", self.remote_addr, exc)
 
     def has_input(self) -> bool:
         """Whether a request has begun to arrive that nobody read yet."""
         try:
-            return len(self.socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)) > 0
+            return len(_recv(self.socket, 1, socket.MSG_DONTWAIT | socket.MSG_PEEK)) > 0
         except OSError:
             return False
 
     def cut(self) -> None:
         """End both directions under whoever still uses the connection; its next read or write fails."""
         try:
-            self.socket.shutdown(socket.SHUT_RDWR)
+            _shutdown(self.socket, socket.SHUT_RDWR)
         except OSError as exc:
             LOG.debug("The connection of %s had already ended: %s.", self.remote_addr, exc)
 

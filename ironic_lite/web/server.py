@@ -7,11 +7,14 @@
 (3) At most `threads` requests run and `limits.queued_requests` wait; the next one is answered 503 at once. A server
     without threads of its own for them runs one at a time in its serving thread.
 (4) A live connection has one user at a time: the serving thread while it is in `_waiting`, a worker while it is in
-    `_at_work`; `_lock` guards both, and a connection is never in neither on its way. Only the serving thread takes
-    one out of `_waiting`.
+    `_at_work`, the handshakes' thread while it is in `_shaking`; `_lock` guards all three, and a connection is always
+    in one of them on its way. Only the serving thread takes one out of `_waiting`.
 (5) `drain` ends within its grace and a few seconds. Connections that the kernel has accepted are served, running
     requests are waited for, clients are told `Connection: close` and get a moment to ask once more.
 (6) Threads are daemons, owned by the server, joined by `drain`.
+(7) Under TLS, handshakes take no worker and no time of the serving thread: their steps are computed one after the
+    other in a thread of their own, which never waits for a client. A handshake and the wait for the first request
+    together end by `limits.header_timeout_s`. Requests in flight never wait for somebody else's handshake.
 cheroot's own accept loop, pool and stop are not used: a full queue or a slow client stops that loop, and that stop
 connects to its own port (to a sibling, when the socket is shared) and joins without a limit.
 """
@@ -29,9 +32,11 @@ from collections.abc import Callable
 from typing import Final
 
 from ironic_lite.clock import Clock, Deadline, SystemClock
+from ironic_lite.web.https import SecureConnection
 from ironic_lite.web.limits import DEFAULT, Limits
 from ironic_lite.web.protocol import Connection, Protocol, check_cheroot
 from ironic_lite.web.stats import ServerStats
+from ironic_lite.web.tls import TLS
 
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +48,7 @@ _BREATH_S: Final = 0.05  # when there is no file descriptor left and nothing to 
 _ACCEPTS_PER_EVENT: Final = 64
 _ACCEPTS_AT_END: Final = 1024  # more than a listener's backlog
 _INPUT: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+_OUTPUT: Final = select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLONESHOT
 _GONE: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -51,12 +57,20 @@ class Server:
     """Serves one WSGI application on one listening socket, which may be shared with other processes."""
 
     def __init__(
-        self, name: str, listener: socket.socket, application: object, *, threads: int, limits: Limits = DEFAULT
+        self,
+        name: str,
+        listener: socket.socket,
+        application: object,
+        *,
+        threads: int,
+        limits: Limits = DEFAULT,
+        identity: TLS | None = None,
     ) -> None:
         """`listener` is listening and non-blocking; `drain` closes this process's copy of it.
 
         Without `threads` the serving thread answers by itself, one request after the other: for a port that is asked
-        rarely, by few, and whose limits bound how long a slow client keeps the others waiting.
+        rarely, by few, and whose limits bound how long a slow client keeps the others waiting. With an `identity` it
+        speaks HTTPS, and nothing else.
         Raises `ConfigurationError` when the installed cheroot is not one that fits.
         """
         check_cheroot()
@@ -67,13 +81,17 @@ class Server:
         self._protocol = Protocol(
             name, self.address, application, limits=limits, clock=self._clock, may_stay=self._may_stay
         )
+        self._protocol.ssl_adapter = identity  # cheroot asks only whether there is one
+        self._identity = identity
         self._admitted_limit = threads + limits.queued_requests
         self._refused = 0  # counted by the serving thread alone
         self._requests: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()  # bounded by _admitted_limit
+        self._handshakes: queue.SimpleQueue[SecureConnection | None] = queue.SimpleQueue()  # by limits.connections
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._waiting: dict[int, Connection] = {}
         self._at_work: set[Connection] = set()  # queued, or with a worker
+        self._shaking: set[Connection] = set()  # queued for the next step of a handshake, or taking it
         self._draining = self._ending = self._stopped = False
         self._turned = True
         self._thread_count = threads
@@ -85,9 +103,11 @@ class Server:
         self._epoll.register(self._wakeup, select.EPOLLIN)
         self._epoll.register(self._listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         # Made here, for a server that was made before a fork: Python 3.13 takes such threads for started.
-        self._workers = [_thread(self._work, f"{self.name}-{number}") for number in range(self._thread_count)]
-        self._serving = _thread(self._serve, f"{self.name}-serve")
-        for thread in (*self._workers, self._serving):
+        self._threads = [_thread(self._work, f"{self.name}-{number}") for number in range(self._thread_count)]
+        self._threads.append(_thread(self._serve, f"{self.name}-serve"))
+        if self._identity is not None:
+            self._threads.append(_thread(self._shake_hands, f"{self.name}-tls"))
+        for thread in self._threads:
             thread.start()
 
     def moves(self) -> bool:
@@ -130,7 +150,7 @@ class Server:
 
     def _is_quiet(self) -> bool:
         """Whether nobody is left, among those too whom only the kernel has accepted so far."""
-        return self._listener.fileno() < 0 and not self._waiting and not self._at_work
+        return self._listener.fileno() < 0 and not self._connected()
 
     def _stop(self) -> bool:
         with self._lock:
@@ -140,16 +160,21 @@ class Server:
         for connection in abandoned:
             LOG.warning("%s stops while a request of %s is not answered.", self.name, connection.remote_addr)
             connection.cut()
-        for _ in self._workers:
+        for _ in range(self._thread_count):
             self._requests.put(None)
+        self._handshakes.put(None)
         deadline = Deadline(self._clock, _JOIN_S)
-        for thread in (*self._workers, self._serving):
+        for thread in self._threads:
             thread.join(deadline.left_s())
-        if any(thread.is_alive() for thread in (*self._workers, self._serving)):
+        if any(thread.is_alive() for thread in self._threads):
             return False
         self._epoll.close()
         os.close(self._wakeup)
         return not abandoned
+
+    def _connected(self) -> int:
+        """How many clients there are; never too few: others than the serving thread only put them into `_waiting`."""
+        return len(self._at_work) + len(self._shaking) + len(self._waiting)
 
     def _may_stay(self) -> bool:
         return not self._draining and len(self._waiting) < self._limits.keepalive_connections
@@ -180,10 +205,31 @@ class Server:
         elif connection.lingers:
             self._linger(connection)
         else:
-            self._close(connection)
-        with self._changed:
-            self._at_work.discard(connection)
-            self._changed.notify_all()
+            self._end(connection)
+
+    # What the handshakes' thread does.
+
+    def _shake_hands(self) -> None:
+        while (connection := self._handshakes.get()) is not None:
+            try:
+                is_blocked = connection.shake()
+            except OSError as exc:
+                LOG.debug("The client at %s was lost in its handshake: %s.", connection.remote_addr, exc)
+                self._end(connection)
+            except Exception:
+                LOG.exception("The handshake with %s broke.", connection.remote_addr)
+                self._end(connection)
+            else:
+                self._after_step(connection, _OUTPUT if is_blocked else _INPUT)
+
+    def _after_step(self, connection: SecureConnection, events: int) -> None:
+        left_s = connection.idle_until - self._clock.monotonic()
+        if connection.lingers:
+            self._linger(connection)
+        elif left_s > 0.0:  # what follows the handshake is still with the kernel: OpenSSL reads no further than it must
+            self._watch(connection, left_s, events)
+        else:  # said here, because the serving thread never meets one that drips while it waits
+            self._end(connection)
 
     # What any thread may do.
 
@@ -191,18 +237,30 @@ class Server:
         connection.end_sending()
         self._watch(connection, _LINGER_S)
 
-    def _watch(self, connection: Connection, timeout_s: float) -> None:
+    def _watch(self, connection: Connection, timeout_s: float, events: int = _INPUT) -> None:
         connection.idle_until = self._clock.monotonic() + timeout_s
         connection.socket.setblocking(False)  # or MSG_DONTWAIT would wait: Python polls first while there is a time-out
         fd = connection.socket.fileno()
         change = self._epoll.modify if connection.watched else self._epoll.register
         with self._lock:
+            self._release(connection)
             if not self._stopped:
                 self._waiting[fd] = connection
                 connection.watched = True
-                change(fd, _INPUT)
+                change(fd, events)
                 return
         self._close(connection)
+
+    def _end(self, connection: Connection) -> None:
+        self._close(connection)
+        with self._lock:
+            self._release(connection)
+
+    def _release(self, connection: Connection) -> None:
+        """Its thread is done with it; in the same breath, under the lock, it is waited for again or has ended."""
+        self._at_work.discard(connection)
+        self._shaking.discard(connection)
+        self._changed.notify_all()
 
     def _close(self, connection: Connection) -> None:
         if connection.watched:  # explicitly: a forked child's copy of the socket would keep it in the set
@@ -226,7 +284,7 @@ class Server:
         self._drop(list(self._waiting))
 
     def _turn(self, listener: int) -> None:
-        for fd, mask in self._epoll.poll(_TICK_S if self._waiting or self._at_work else None):
+        for fd, mask in self._epoll.poll(_TICK_S if self._connected() else None):
             if fd == listener:
                 self._accept(_ACCEPTS_PER_EVENT)
             elif fd == self._wakeup:
@@ -236,7 +294,7 @@ class Server:
         if self._draining and self._listener.fileno() >= 0:
             self._stop_listening()
         self._give_up_silent()
-        if not self._workers:
+        if not self._thread_count:
             self._attend_queued()
 
     def _attend_queued(self) -> None:
@@ -256,11 +314,13 @@ class Server:
                 if not self._make_room():
                     self._clock.wait(threading.Event(), _BREATH_S)
                 return
-            self._welcome(Connection(self._protocol, sock, address))
+            if self._identity is None:
+                self._welcome(Connection(self._protocol, sock, address))
+            else:
+                self._welcome(SecureConnection(self._identity, self._protocol, sock, address))
 
     def _welcome(self, connection: Connection) -> None:
-        full = len(self._waiting) + len(self._at_work) >= self._limits.connections
-        if full and not self._make_room():
+        if self._connected() >= self._limits.connections and not self._make_room():
             self._refuse(connection)
         else:
             self._watch(connection, self._limits.header_timeout_s)
@@ -278,8 +338,16 @@ class Server:
             self._watch(connection, connection.idle_until - self._clock.monotonic())
         elif connection.lingers or (gone and not connection.has_input()):
             self._drop([fd])
+        elif isinstance(connection, SecureConnection) and not connection.ready:
+            self._begin_step(fd, connection)
         else:
             self._submit(fd, connection)
+
+    def _begin_step(self, fd: int, connection: SecureConnection) -> None:
+        with self._lock:
+            self._shaking.add(connection)
+            del self._waiting[fd]
+        self._handshakes.put(connection)
 
     def _submit(self, fd: int, connection: Connection) -> None:
         with self._lock:

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 
 from ironic_lite import config
 from ironic_lite.api.app import application
-from ironic_lite.api.serving import BMCWaits, Serving
+from ironic_lite.api.serving import Serving
 from ironic_lite.api.workers import Workers
 from ironic_lite.clock import SystemClock
 from ironic_lite.cluster.members import Members
 from ironic_lite.cluster.rpc import Method
 from ironic_lite.cluster.transport import Conductors, Credentials
+from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.db import conductors, tables
 from ironic_lite.db.engine import Database
 from ironic_lite.domain.node import INTERFACE_KINDS
@@ -30,11 +31,11 @@ class NotingConductors(Conductors):
     """Notes each call, and answers what a test laid out for the method: a value, or an error to raise."""
 
     def __init__(self, members: Members) -> None:
-        super().__init__(members, Credentials("test", "test"))
+        super().__init__(members, Credentials("test", "test"), BMCWaits("This API", 4))
         self.calls: list[tuple[str, str, tuple[Any, ...]]] = []
         self.answers: dict[str, Any] = {}
 
-    def call(self, owner: conductors.Conductor, method: Method[Any, ..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, owner: conductors.Conductor, method: Method[Any, ..., Any], /, *args: Any, **kwargs: Any) -> Any:
         self.calls.append((owner.hostname, method.name, (*args, *kwargs.values())))
         answer = self.answers.get(method.name)
         if isinstance(answer, Exception):
@@ -60,10 +61,9 @@ class Service:
         conductors.register(self.database, row)
         self.members = Members(self.database, SystemClock())
         self.conductors = NotingConductors(self.members)
-        self.app_parts = Serving(
-            self.database, self.members, self.conductors, SystemClock(), BMCWaits(1), Workers(Registry("api"))
-        )
-        self.app = application(self.database, self.members, self.conductors, SystemClock(), threads=4)
+        workers = Workers(Registry("api"))
+        self.app_parts = Serving(self.database, self.members, self.conductors, SystemClock(), workers)
+        self.app = application(self.database, self.members, self.conductors, SystemClock(), workers)
         self.client = falcon.testing.TestClient(_linted(self.app))
 
     def ask(  # a request has that many parts

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess  # noqa: TID251  # the service itself is what is tested
 import sys
 import uuid
@@ -57,11 +58,19 @@ class Service:
     rpc_port: int
     mark: str
     programs: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    cafile: str | None = None  # whom clients trust, of a service that speaks TLS
 
     @property
     def url(self) -> str:
         """Where the API is."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.cafile is None else 'https'}://127.0.0.1:{self.port}"
+
+    def client(self) -> http.client.HTTPConnection:
+        """A connection to the API."""
+        if self.cafile is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        context = ssl.create_default_context(cafile=self.cafile)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
 
     @property
     def config(self) -> Path:
@@ -72,7 +81,7 @@ class Service:
         self, method: str, path: str, body: object = None, version: str = API_VERSION
     ) -> tuple[int, dict[str, str], Any]:
         """One request: status, headers in lower case, document (None without a body). A body of bytes goes as it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self.client()
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         headers = {"X-OpenStack-Ironic-API-Version": version, "Content-Type": "application/json"}
         try:
@@ -180,6 +189,7 @@ class Service:
 def service(directory: Path, **options: Options) -> Iterator[Service]:
     """`ironic-lite` for as long as the block runs; options are by section, such as `fake={"power_delay": 1}`.
 
+    With `[api]enable_ssl_api` its clients trust what `[json_rpc]cafile` says.
     When the block ends, it is stopped by SIGTERM, and must end with exit code 0 and leave no process behind.
     """
     with _running(configured(directory, options), ["ironic-lite"]) as running:
@@ -221,6 +231,8 @@ def configured(directory: Path, options: Mapping[str, Options]) -> Service:
     }
     for section, given in options.items():
         sections.setdefault(section, {}).update(given)
+    if sections["api"].get("enable_ssl_api"):
+        made.cafile = str(sections["json_rpc"].get("cafile"))
     parser = configparser.RawConfigParser()
     parser.read_dict(sections)
     made.config.touch(mode=0o600)

@@ -34,6 +34,6 @@ class ConductorStatistics:
         if row is None:
             raise errors.ConductorNotFound(conductor=host)
         asked = conductors.Conductor(*row[-len(_ADDRESS) :])
-        with self._serving.bmc_waits.turn():  # it may not answer soon either
+        with self._serving.conductors.bmc_waits.turn():  # it may not answer soon either
             now = self._serving.conductors.call(asked, statistics.conductor_statistics)
         answers.show(resp, _VIEW.render(row, Scene(caller, self._serving.members)) | {"statistics": now})

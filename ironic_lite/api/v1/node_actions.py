@@ -112,10 +112,8 @@ class BootDeviceState:
         persistent = arguments.boolean("persistent", wanted.persistent)
         node = find(self._serving, req.context.caller, ident, OWNED_BY)
         owner = self._serving.members.owner(node.uuid, node.driver, node.conductor_group)
-        with self._serving.bmc_waits.turn():
-            self._serving.conductors.call(
-                owner, boot.set_boot_device, node.uuid, BootDevice(wanted.boot_device), persistent
-            )
+        device = BootDevice(wanted.boot_device)
+        self._serving.conductors.call(owner, boot.set_boot_device, node.uuid, device, persistent)
         answers.done(resp)
 
 
@@ -132,11 +130,10 @@ class BootDevices:
 
 
 def ask(serving: Serving, caller: Caller, ident: str, method: Method[Any, [str], Any]) -> Any:
-    """What the node's conductor answers to a question whose answer waits for the BMC."""
+    """What the node's conductor answers to a question about the node."""
     node = find(serving, caller, ident, OWNED_BY)
     owner = serving.members.owner(node.uuid, node.driver, node.conductor_group)
-    with serving.bmc_waits.turn():
-        return serving.conductors.call(owner, method, node.uuid)
+    return serving.conductors.call(owner, method, node.uuid)
 
 
 def _validated(serving: Serving, caller: Caller, ident: str) -> dict[str, dict[str, Any]]:

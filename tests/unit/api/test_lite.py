@@ -10,6 +10,7 @@ from ironic_lite import errors
 from ironic_lite.api.app import routes
 from ironic_lite.clock import SystemClock
 from ironic_lite.cluster.transport import Conductors, Credentials
+from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor import statistics
 from ironic_lite.conductor.statistics import Statistics
 from ironic_lite.db import conductors
@@ -100,7 +101,7 @@ def test_a_conductor_that_is_frozen_is_given_up_soon(
 ) -> None:
     """Without the method's own limit it would be waited for as long as hardware is, [json_rpc]timeout: 60 s."""
     monkeypatch.setattr(statistics.conductor_statistics, "limit_s", 0.2)
-    clients = Conductors(service.members, Credentials("test", "test"))
+    clients = Conductors(service.members, Credentials("test", "test"), BMCWaits("here", 4))
     with pytest.raises(errors.ConductorUnreachable, match="no answer in time"):
         clients.call(silent, statistics.conductor_statistics)
     clients.close()

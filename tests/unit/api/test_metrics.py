@@ -105,15 +105,15 @@ def test_counts_never_go_back(service: Service) -> None:
 
 
 def test_waits_for_a_bmc_are_counted(service: Service) -> None:
-    waits = service.app_parts.bmc_waits
+    waits = service.conductors.bmc_waits
     registry = Registry("api")
     registry.add(waits.samples)
     with ExitStack() as taken:
         for _ in range(waits.limit):
             taken.enter_context(waits.turn())
-        with pytest.raises(Exception, match="at a time are doing so"):
+        with pytest.raises(Exception, match="requests wait for a BMC at a time"):
             taken.enter_context(waits.turn())
         now = Scrape(Workers(registry).scrape())
-        assert now.value("ironic_lite_api_bmc_waits_busy") == waits.limit
-        assert now.value("ironic_lite_api_bmc_waits_refused_total") == 1
-    assert Scrape(Workers(registry).scrape()).value("ironic_lite_api_bmc_waits_busy") == 0
+        assert now.value("ironic_lite_bmc_waits_busy") == waits.limit
+        assert now.value("ironic_lite_bmc_waits_refused_total") == 1
+    assert Scrape(Workers(registry).scrape()).value("ironic_lite_bmc_waits_busy") == 0

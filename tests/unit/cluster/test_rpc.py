@@ -9,6 +9,7 @@ import pytest
 
 from ironic_lite import errors
 from ironic_lite.cluster import rpc
+from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.domain.states import PowerTarget
 from ironic_lite.log import request_id
 
@@ -50,7 +51,7 @@ def break_down(_serving: Serving) -> None:
 
 
 def call(serving: Serving, method: rpc.Method[Any, Any, Any], *args: object, **kwargs: object) -> object:
-    answer = rpc.Dispatcher(serving).serve(rpc.request("req-1", method, *args, **kwargs))
+    answer = rpc.Dispatcher(serving, BMCWaits("Conductor here", 4)).serve(rpc.request("req-1", method, *args, **kwargs))
     return rpc.result(method, answer)
 
 
@@ -90,5 +91,5 @@ def test_an_unexpected_error_arrives_without_its_detail(caplog: pytest.LogCaptur
     ],
 )
 def test_a_wrong_call_is_told_what_is_wrong(body: bytes, text: str):
-    reply = msgspec.json.decode(rpc.Dispatcher(Serving()).serve(body))
+    reply = msgspec.json.decode(rpc.Dispatcher(Serving(), BMCWaits("Conductor here", 4)).serve(body))
     assert text in reply["error"]["message"]

@@ -13,6 +13,7 @@ from ironic_lite import commands, config, errors
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.cluster import rpc
 from ironic_lite.cluster.members import Members
+from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor import statistics
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db.engine import Database
@@ -43,7 +44,7 @@ def conductor(database: Database) -> Iterator[Conductor]:
 
 @pytest.fixture
 def metrics(conductor: Conductor) -> Iterator[Server]:
-    server = statistics.metrics_server(conductor, listen("127.0.0.1", 0))
+    server = statistics.metrics_server(conductor, listen("127.0.0.1", 0), BMCWaits("here", 4))
     server.start()
     yield server
     assert server.drain(3.0)
@@ -82,7 +83,7 @@ def test_a_scrape_costs_no_statement(conductor: Conductor, metrics: Server) -> N
 def test_a_client_is_told_everything_over_json_rpc(conductor: Conductor, gate: threading.Event) -> None:
     fill(conductor, gate)
     method = statistics.conductor_statistics
-    told = rpc.result(method, rpc.Dispatcher(conductor).serve(rpc.request("req-1", method)))
+    told = rpc.result(method, rpc.Dispatcher(conductor, BMCWaits("here", 4)).serve(rpc.request("req-1", method)))
     (pool,) = told.pools
     assert (pool.name, pool.busy, pool.limit) == ("conductor", conductor.pool.limit, conductor.pool.limit)
     assert pool.longest is not None

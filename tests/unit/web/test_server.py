@@ -7,90 +7,40 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ironic_lite import errors
 from ironic_lite.clock import SystemClock
-from ironic_lite.web.limits import Limits, read_body
 from ironic_lite.web.listeners import listen
 from ironic_lite.web.protocol import USED, Request, check_cheroot
 from ironic_lite.web.server import Server
+from tests.parts.certificates import Authority
+from tests.parts.web import Application, SecureServing, Serving
 from tests.waiting import until
 
 CLOCK = SystemClock()
 
 
-class Application:
-    """Answers at once, but on /hold only when it is let go. /read reads the body, /silent does not."""
+Make = Callable[..., Serving]
 
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.held = threading.Semaphore(0)
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        path, status, answer = environ["PATH_INFO"], "200 OK", b"ok"
-        if path == "/hold":
-            self.held.release()
-            self.go.wait(10)
-        elif path == "/fail":
-            raise ValueError("broken on purpose")
-        elif path == "/exit":
-            raise SystemExit(3)
-        elif path == "/big":
-            answer = b"x" * 300_000
-        elif path == "/roles":
-            answer = environ.get("HTTP_X_ROLES", "none").encode()
-        elif path == "/read":
-            try:
-                answer = read_body(environ, limit_kib=32)
-            except errors.Error as exc:
-                status, answer = f"{exc.status} Refused", str(exc).encode()
-        start_response(status, [("Content-Length", str(len(answer)))])
-        return [answer]
-
-
-class Serving:
-    def __init__(self, threads: int = 4, **limits: Any) -> None:
-        self.application = Application()
-        self.server = Server(
-            "test",
-            listen("127.0.0.1", 0),
-            self.application,
-            threads=threads,
-            limits=Limits(**{"body_kib": 64} | limits),
-        )
-        self.server.start()
-
-    def get(self, path: str = "/", timeout_s: float = 8.0) -> tuple[int, bytes]:
-        client = self.client(timeout_s)
-        client.request("GET", path)
-        with client.getresponse() as answer:
-            result = answer.status, answer.read()
-        client.close()
-        return result
-
-    def client(self, timeout_s: float = 8.0) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(*self.server.address, timeout=timeout_s)
-
-    def raw(self, data: bytes = b"", timeout_s: float = 8.0) -> socket.socket:
-        connection = socket.create_connection(self.server.address, timeout=timeout_s)
-        connection.sendall(data)
-        return connection
-
-    def exchange(self, data: bytes) -> bytes:
-        """Everything that comes back until the server closes."""
-        with self.raw(data) as connection:
-            return b"".join(iter(lambda: connection.recv(65536), b""))
+# For what TLS could change. A test without this speaks plain HTTP.
+OVER_TLS_TOO = pytest.mark.parametrize("make", ["http", "https"], indirect=True)
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., Serving]]:
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     made: list[Serving] = []
+    if getattr(request, "param", "http") == "https":
+        kind: Make = partial(SecureServing, Authority(tmp_path))
+    else:
+        kind = Serving
 
     def start(**options: Any) -> Serving:
-        made.append(Serving(**options))
+        made.append(kind(**options))
         return made[-1]
 
     yield start
@@ -98,12 +48,10 @@ def make() -> Iterator[Callable[..., Serving]]:
         each.application.go.set()
         if not each.server._stopped:
             assert each.server.drain(3.0)
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-")]
+        assert not [thread for thread in each.server._threads if thread.is_alive()]
 
 
-Make = Callable[..., Serving]
-
-
+@OVER_TLS_TOO
 def test_a_connection_is_kept_and_pipelined_requests_are_answered_in_order(make: Make) -> None:
     serving = make()
     client = serving.client()
@@ -123,6 +71,7 @@ def test_a_connection_is_kept_and_pipelined_requests_are_answered_in_order(make:
     assert answers.endswith(b"ok")
 
 
+@OVER_TLS_TOO
 def test_chunked_bodies_are_read_and_end_their_connection(make: Make) -> None:
     serving = make()
     client = serving.client()
@@ -145,6 +94,7 @@ def test_silent_clients_take_no_thread(make: Make) -> None:
     until(lambda: not serving.server._waiting)
 
 
+@OVER_TLS_TOO
 def test_slow_heads_end_by_the_header_limit_however_they_drip(make: Make) -> None:
     serving = make(threads=2, header_timeout_s=0.5)
     slow = [serving.raw(b"GET / HTTP/1.1\r\n") for _ in range(2)]
@@ -167,6 +117,7 @@ def test_slow_heads_end_by_the_header_limit_however_they_drip(make: Make) -> Non
         each.close()
 
 
+@OVER_TLS_TOO
 def test_slow_bodies_end_by_the_body_limit(make: Make) -> None:
     serving = make(threads=1, body_timeout_s=0.3)
     with serving.raw(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc") as slow:
@@ -174,6 +125,7 @@ def test_slow_bodies_end_by_the_body_limit(make: Make) -> None:
     assert serving.get() == (200, b"ok")
 
 
+@OVER_TLS_TOO
 def test_an_idle_connection_is_given_up_and_a_new_silent_one_too(make: Make) -> None:
     serving = make(keepalive_timeout_s=0.2, header_timeout_s=0.2)
     client = serving.client()
@@ -185,6 +137,7 @@ def test_an_idle_connection_is_given_up_and_a_new_silent_one_too(make: Make) -> 
     client.close()
 
 
+@OVER_TLS_TOO
 def test_a_client_that_does_not_read_loses_its_connection_not_our_thread(make: Make) -> None:
     serving = make(threads=1, answer_timeout_s=0.3)
     with serving.raw() as deaf:
@@ -193,6 +146,7 @@ def test_a_client_that_does_not_read_loses_its_connection_not_our_thread(make: M
         assert serving.get() == (200, b"ok")
 
 
+@OVER_TLS_TOO
 def test_the_request_after_a_full_queue_is_refused_at_once(make: Make) -> None:
     serving = make(threads=1, queued_requests=2)
     held = [serving.client() for _ in range(3)]
@@ -263,6 +217,7 @@ def test_an_application_that_exits_ends_its_connection_only(make: Make) -> None:
     assert serving.get() == (200, b"ok")
 
 
+@OVER_TLS_TOO
 def test_drain_ends_running_queued_and_waiting_requests_without_an_error(make: Make) -> None:
     serving = make(threads=2)
     idle = serving.client()
@@ -321,13 +276,14 @@ def test_drain_gives_up_a_request_past_its_grace(make: Make) -> None:
         client.getresponse()
     client.close()
     serving.application.go.set()
-    until(lambda: not any(thread.is_alive() for thread in serving.server._workers))
+    until(lambda: not any(thread.is_alive() for thread in serving.server._threads))
 
 
+@OVER_TLS_TOO
 def test_drain_under_load_loses_no_request(make: Make) -> None:
     """Two servers share a listener; one of them drains under its clients."""
     first = make()
-    second = Server("test", first.server._listener.dup(), first.application, threads=4)
+    second = Server("test", first.server._listener.dup(), first.application, threads=4, identity=first.server._identity)
     second.start()
     stop = threading.Event()
 
