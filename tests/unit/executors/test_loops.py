@@ -16,7 +16,9 @@ import pytest
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline, SystemClock
+from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.loops import LoopThread
+from ironic_lite.executors.taskpool import TaskPool
 from ironic_lite.log import request_id
 from tests.waiting import until
 
@@ -24,8 +26,16 @@ CLOCK = SystemClock()
 
 
 @pytest.fixture
-def loop() -> Iterator[LoopThread]:
-    made = LoopThread("polls", 3, CLOCK, lag_interval_s=0.02)
+def pool() -> Iterator[TaskPool]:
+    made = TaskPool("conductor", 2, [Kind("work", 2)], CLOCK)
+    yield made
+    assert made.drain(within(5)) == []
+    until(lambda: made.stats().threads == 0)
+
+
+@pytest.fixture
+def loop(pool: TaskPool) -> Iterator[LoopThread]:
+    made = LoopThread("polls", 3, pool, CLOCK, lag_interval_s=0.02)
     yield made
     made.stop(within(5))
 
@@ -326,10 +336,10 @@ def test_a_resolver_that_hangs_is_named(loop: LoopThread, gate: threading.Event)
     until(lambda: threads() == [])
 
 
-def test_stop_and_submit_at_once_settle_every_future():
+def test_stop_and_submit_at_once_settle_every_future(pool: TaskPool):
     """Whoever wins, no Future is left that nobody settles, and no coroutine that nobody awaits."""
     for _ in range(20):
-        loop = LoopThread("polls", 1000, CLOCK)
+        loop = LoopThread("polls", 1000, pool, CLOCK)
         futures: list[concurrent.futures.Future[object]] = []
         begin = threading.Barrier(3)
 
