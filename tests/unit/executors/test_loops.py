@@ -92,12 +92,58 @@ def test_results_and_exceptions_come_back(loop: LoopThread):
     assert loop.stats().in_flight == 0
 
 
-def test_it_runs_on_one_thread_of_its_own(loop: LoopThread):
+def test_it_runs_on_one_thread_that_its_pool_counts_and_that_takes_no_place(loop: LoopThread, pool: TaskPool):
     async def where() -> str:
         return threading.current_thread().name
 
     assert {loop.submit(where()).result(5) for _ in range(3)} == {"polls"}
     assert threads() == ["polls"]
+    assert (pool.stats().threads, pool.stats().resident, pool.stats().idle, pool.stats().busy) == (1, 1, 0, 0)
+    assert loop.stop(within(5)) == []
+    assert (pool.stats().threads, pool.stats().resident) == (0, 0)
+
+
+def test_the_pools_drain_stops_it_when_no_task_is_left_that_needs_it(loop: LoopThread, pool: TaskPool):
+    begun = threading.Event()
+
+    def asks_late() -> object:
+        begun.set()
+        until(lambda: pool.draining)
+        future = loop.submit(answer("still there"))
+        assert pool.wait([future], within(5)) == []
+        return future.result()
+
+    task = pool.submit("work", "asks late", asks_late)
+    forgotten = loop.submit(forever())
+    assert begun.wait(5)
+    assert pool.drain(within(5)) == []
+    assert task.result(5) == "still there"
+    with pytest.raises(errors.Interrupted):
+        forgotten.result(5)
+    assert (threads(), pool.stats().threads) == ([], 0)
+
+
+def test_a_drain_that_leaves_work_leaves_the_loop_too(loop: LoopThread, pool: TaskPool, gate: threading.Event):
+    pool.submit("work", "slow", gate.wait, 10)
+    assert pool.drain(within(0.05)) == ["slow"]
+    assert loop.submit(answer("still there")).result(5) == "still there"
+    gate.set()
+    assert pool.drain(within(5)) == []
+    assert threads() == []
+
+
+def test_a_drain_names_what_its_loops_gave_up(loop: LoopThread, pool: TaskPool):
+    loop.submit(swallow([]), "node 7")
+    loop.submit(answer(None)).result(5)
+    assert pool.drain(within(0.3)) == ["node 7"]
+    until(lambda: threads() == [])
+
+
+def test_a_pool_that_drains_starts_no_loop(pool: TaskPool):
+    assert pool.drain(within(5)) == []
+    with pytest.raises(errors.Stopping, match=r"^The conductor is shutting down"):
+        LoopThread("polls", 3, pool, CLOCK)
+    gc.collect()  # nothing was left open: a warning would fail the test
 
 
 def test_beyond_its_limit_it_refuses_at_once_and_runs_nothing(loop: LoopThread):
