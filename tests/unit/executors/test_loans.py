@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -88,4 +88,6 @@ class Loans(RuleBasedStateMachine):
 
 
 TestLoans = Loans.TestCase
-TestLoans.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLoans.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

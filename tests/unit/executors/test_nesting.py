@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ironic_lite import errors
@@ -418,16 +418,11 @@ class Node(NamedTuple):
     children: list[Any]
 
 
-NODES: st.SearchStrategy[Node] = st.deferred(
-    lambda: st.builds(
-        Node,
-        st.integers(0, 1),
-        st.sampled_from("abc"),
-        st.integers(0, 9),
-        st.booleans(),
-        st.lists(NODES, max_size=3),
-    )
-)
+def nodes(children: st.SearchStrategy[list[Node]]) -> st.SearchStrategy[Node]:
+    return st.builds(Node, st.integers(0, 1), st.sampled_from("abc"), st.integers(0, 9), st.booleans(), children)
+
+
+NODES = st.recursive(nodes(st.just([])), lambda below: nodes(st.lists(below, max_size=4)), max_leaves=25)
 
 
 def expected(node: Node) -> int:
@@ -448,7 +443,7 @@ def carry_out(pools: Sequence[TaskPool], node: Node) -> int:
     return result
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(NODES, min_size=1, max_size=3),
     st.tuples(st.integers(1, 4), st.integers(1, 4)),
