@@ -24,10 +24,6 @@ class Runner:
         self.wake = threading.Lock()
         self.wake.acquire()
 
-    def take(self, task: Task[Any]) -> None:
-        """Have the task and its place. The pool's lock is held."""
-        self.task, self.line = task, task.line
-
 
 class _Here(threading.local):
     """What is known of the present thread: the worker that it is, of whichever pool; None in any other thread."""

@@ -49,13 +49,13 @@ class Task(Future[T]):
         """What it returned. Raises what it raised, and `RuntimeError` in a pool's thread if it has not ended."""
         if HERE.runner is not None and not self.done():
             raise self._untimely()
-        return super().result(timeout)
+        return Future.result(self, timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What it raised. Raises `RuntimeError` in a pool's thread if it has not ended."""
         if HERE.runner is not None and not self.done():
             raise self._untimely()
-        return super().exception(timeout)
+        return Future.exception(self, timeout)
 
     def _untimely(self) -> RuntimeError:
         return RuntimeError(f"{self.name} has not ended: in a pool's thread, wait for it with TaskPool.wait first.")

@@ -110,7 +110,7 @@ class TaskPool:
         with self._lock:
             self._admission.change(kinds)
             hired = self._begin_waiting(self._clock.monotonic())
-        self._hire(*hired)
+        self._hire_all(hired)
 
     def cap(self, kind: str) -> int:
         """How many tasks of the kind may run at a time."""
@@ -190,7 +190,7 @@ class TaskPool:
                 slot.line.promised -= 1
             hired = self._begin_waiting(self._clock.monotonic())
         self._ended.set()
-        self._hire(*hired)
+        self._hire_all(hired)
 
     def run_here(self, task: Task[Any], runner: Runner) -> None:
         """Run a task that stands in line on the place of the worker that waits for it; any other is left alone."""
@@ -205,8 +205,10 @@ class TaskPool:
         begun = task.set_running_or_notify_cancel()
         result, error = task.run() if begun else (None, None)
         runner.task = waiter
+        now = self._clock.monotonic()
         with self._lock:
-            self._note_end(task, self._clock.monotonic(), failed=error is not None if begun else None)
+            self._running.discard(task)
+            task.line.count_end(now - task.started_at, failed=error is not None if begun else None)
         if self.draining:
             self._ended.set()
         if begun:
@@ -219,7 +221,7 @@ class TaskPool:
             lent = self._admission.lend(line)
             hired = self._begin_waiting(self._clock.monotonic()) if lent else []
         try:
-            self._hire(*hired)
+            self._hire_all(hired)
             yield
         finally:
             if lent:
@@ -253,20 +255,12 @@ class TaskPool:
             task.overdue_at = now + line.kind.deadline_s
             self._watch.expect(task.overdue_at)
 
-    def _note_end(self, task: Task[Any], now: float, *, failed: bool | None) -> None:
-        """A task has ended; `failed` is None for one that was cancelled before it began. The lock is held."""
-        self._running.discard(task)
-        if failed is None:
-            task.line.cancelled += 1
-        else:
-            task.line.count_end(now - task.started_at, failed=failed)
-
     def _begin(self, task: Task[Any], now: float) -> Runner | None:
         """Give a task that has its place to who parked last, or to a new worker, to be hired without the lock."""
         self._note_start(task, now)
         if self._idle:
             runner = self._idle.pop()
-            runner.take(task)
+            runner.task, runner.line = task, task.line
             runner.wake.release()
             return None
         self._threads += 1
@@ -279,13 +273,14 @@ class TaskPool:
             hired.append(self._begin(task, now))
         return hired
 
-    def _hire(self, *runners: Runner | None) -> None:
-        """Give a thread to each new worker. The lock is not held."""
+    def _hire_all(self, runners: Iterable[Runner | None]) -> None:
         for runner in runners:
-            if runner is not None:
-                self._hire_one(runner)
+            self._hire(runner)
 
-    def _hire_one(self, runner: Runner) -> None:
+    def _hire(self, runner: Runner | None) -> None:
+        """Give a thread to a new worker. The lock is not held."""
+        if runner is None:
+            return
         if not self._watching:
             self._start_watch()
         while (task := runner.task) is not None:
@@ -337,28 +332,23 @@ class TaskPool:
     def _finish(self, task: Task[Any], runner: Runner, *, failed: bool | None) -> bool:
         """Give the place back and take the next task, in one step; without any (False), the runner counts as parked."""
         now = self._clock.monotonic()
+        line, admission = task.line, self._admission
         with self._lock:
-            self._note_end(task, now, failed=failed)
-            self._admission.vacate(task.line)
-            following = self._admission.next(now)
-            stopping = self._admission.closed
+            self._running.discard(task)
+            line.count_end(now - task.started_at, failed=failed)
+            admission.vacate(line)
+            following = runner.task = admission.next(now)
             if following is not None:
+                runner.line = following.line
                 self._note_start(following, now)
-                runner.take(following)
+            elif admission.closed:
+                self._threads -= 1
+                runner.wake.release()
             else:
-                runner.task = None
-                self._retire(runner, stopping=stopping)
-        if stopping:
+                self._idle.append(runner)
+        if admission.closed:
             self._ended.set()
         return following is not None
-
-    def _retire(self, runner: Runner, *, stopping: bool) -> None:
-        """A runner has nothing to do: it may be handed a task from now on, or is told to leave. The lock is held."""
-        if stopping:
-            self._threads -= 1
-            runner.wake.release()
-        else:
-            self._idle.append(runner)
 
     def _park(self, runner: Runner) -> None:
         """Wait for a task; none is there when it is time to leave."""
