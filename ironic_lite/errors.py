@@ -292,6 +292,12 @@ class Interrupted(Error):
     message = "{what} was interrupted because the conductor is shutting down."
 
 
+class WouldDeadlock(Error):
+    """Work that waits for work that waits for it."""
+
+    message = "{waiter} would wait for itself for ever: it waits for {chain}."
+
+
 # Child programs: what a driver turns into its own words for the machine it spoke with.
 
 

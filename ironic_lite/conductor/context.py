@@ -16,6 +16,7 @@ from ironic_lite.config import Int, Section
 from ironic_lite.db.engine import Database
 from ironic_lite.drivers.interfaces import Sensors
 from ironic_lite.executors.agenda import Agenda
+from ironic_lite.executors.programs import Programs
 from ironic_lite.executors.taskpool import TaskPool
 from ironic_lite.usage import Process
 from ironic_lite.web.server import Server
@@ -62,6 +63,7 @@ class Conductor:
         self.pool: Final = pool
         self.agenda: Final = agenda
         self.clock: Final = clock
+        self.programs: Final = Programs(clock)
         self.interrupted: Final = threading.Event()
         self.sensors: Final[dict[str, SensorReport]] = {}
         self.failed_visits: Final[dict[str, int]] = {}

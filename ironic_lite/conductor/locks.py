@@ -26,7 +26,7 @@ from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Event, Hold
 from ironic_lite.domain.node import FIELDS, Node
 from ironic_lite.drivers.interfaces import Attempt
-from ironic_lite.executors.taskpool import Slot
+from ironic_lite.executors.slot import Slot
 
 P = ParamSpec("P")
 LOG = logging.getLogger(__name__)

@@ -3,9 +3,9 @@
 Guarantees: start: the locks of an earlier life are freed before JSON-RPC listens, and JSON-RPC serves before the
 cluster is told of it, so that no call meets a half-made conductor. Stop, under one deadline: no new work (cluster,
 agenda, JSON-RPC), then the running work has until shortly before the deadline to end by itself, then it is
-interrupted, then its locks are freed with the reason; the heartbeat goes on, with online = 0, until the end, so that
-nobody takes over nodes that are still worked on. A drain is the first step of a stop without the rest. Metrics are
-served until the end, so that it can be watched.
+interrupted, and child programs that still run are ended, then its locks are freed with the reason; the heartbeat goes
+on, with online = 0, until the end, so that nobody takes over nodes that are still worked on. A drain is the first step
+of a stop without the rest. Metrics are served until the end, so that it can be watched.
 """
 
 from __future__ import annotations
@@ -136,13 +136,14 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
     def stop(self) -> None:
         """End, with running work given its time."""
         deadline = Deadline(self._clock, self._stop_timeout_s)
-        database, pool = self._conductor.database, self._conductor.pool
+        database, pool, programs = self._conductor.database, self._conductor.pool, self._conductor.programs
         self._take_no_more_work(deadline)
-        if pool.drain(Deadline(self._clock, max(0.0, deadline.left_s() - INTERRUPT_BEFORE_S))):
+        working = pool.drain(Deadline(self._clock, max(0.0, deadline.left_s() - INTERRUPT_BEFORE_S)))
+        if working:
             self._conductor.interrupted.set()
-            left = pool.drain(deadline)
-            if left:
-                LOG.error("Given up because time to stop is over: %s.", ", ".join(left))
+        left = programs.stop_all(deadline) + (pool.drain(deadline) if working else [])
+        if left:
+            LOG.error("Given up because time to stop is over: %s.", ", ".join(left))
         try:
             recovery.free_locks(database, self._conductor.host, recovery.AT_STOP)
         except errors.DatabaseUnavailable as exc:
@@ -171,7 +172,8 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
 
     def is_busy(self) -> bool:
         """Whether a worker is at work."""
-        return self._conductor.pool.stats().busy > 0
+        pool = self._conductor.pool.stats()
+        return pool.busy + pool.lent > 0
 
     def moves(self) -> bool:
         """Whether the cluster heard of us lately, JSON-RPC's serving thread turns, and work ends or finds a worker."""

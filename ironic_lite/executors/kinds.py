@@ -78,8 +78,11 @@ class Line:
         self.wait_s += waited_s
         self.max_wait_s = max(self.max_wait_s, waited_s)
 
-    def count_end(self, ran_s: float, *, failed: bool) -> None:
-        """Note that a task ended."""
+    def count_end(self, ran_s: float, *, failed: bool | None) -> None:
+        """Note that a task ended; `failed` is None for one that was cancelled before it began."""
+        if failed is None:
+            self.cancelled += 1
+            return
         self.executed += 1
         self.failed += failed
         self.run_s += ran_s

@@ -1,4 +1,4 @@
-"""An asyncio loop on a thread of its own, for work that is made of coroutines.
+"""An asyncio loop on a thread of a pool, for work that is made of coroutines.
 
 Guarantees: (1) at most `limit` coroutines are in flight; one more is refused at once, and a place is free again only
 when its coroutine has truly ended, not when it was merely told to; (2) each submitted coroutine's Future is settled
@@ -8,7 +8,9 @@ cancelled, and `stop` returns by its deadline with the names of what did not end
 resumed, not even by a loop that was blocked and comes back, or by the garbage collector; a call that blocks the loop
 runs on in its thread until it returns, for nothing can end it, and its thread ends then; (6) name resolution and the
 like, which asyncio gives to threads, has four of them, joined by the stop's deadline too; (7) it belongs to the process
-that made it. Lock order: `_lock` is taken alone; under it the loop is only told to call something.
+that made it; (8) its thread is a resident of its pool: counted there, without a place of work, and stopped by the
+pool's drain once no task is left that may need it, if its owner did not stop it before. The four of (6) are not
+counted. Lock order: `_lock` is taken alone; under it the loop is only told to call something.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from ironic_lite import errors
 from ironic_lite.clock import Clock, Deadline
-from ironic_lite.executors.threads import start_thread
+
+if TYPE_CHECKING:
+    from ironic_lite.executors.taskpool import TaskPool
 
 T = TypeVar("T")
 
@@ -60,9 +64,10 @@ class _Work:
 
 
 class LoopThread:
-    """A loop that takes coroutines from any thread of its process. Its owner stops it."""
+    """A loop that takes coroutines from any thread of its process. Its owner stops it, or the pool's drain does."""
 
-    def __init__(self, name: str, limit: int, clock: Clock, *, lag_interval_s: float = 1.0) -> None:
+    def __init__(self, name: str, limit: int, pool: TaskPool, clock: Clock, *, lag_interval_s: float = 1.0) -> None:
+        """At most `limit` coroutines are in flight. Raises `Stopping` once the pool drains."""
         self.name, self.limit = name, limit
         self._clock, self._lag_interval_s = clock, lag_interval_s
         self._pid = os.getpid()
@@ -78,7 +83,11 @@ class LoopThread:
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(self._resolvers)
         self._loop.set_task_factory(self._gated)
-        self._thread = start_thread(name, self._main)
+        try:
+            self._thread = pool.start_resident(name, self._main, self.stop)
+        except BaseException:
+            self._loop.close()
+            raise
 
     def submit(self, coroutine: Coroutine[Any, Any, T], name: str | None = None) -> concurrent.futures.Future[T]:
         """Run the coroutine. Cancelling the Future cancels it, at any time until it has ended.

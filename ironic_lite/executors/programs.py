@@ -78,7 +78,7 @@ class Programs:
         self._entries: set[_Entry] = set()
         self._undead: list[ProcessTree] = []
         self._stop: Deadline | None = None
-        self._stop_fd = FileIO(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), "r+")
+        self._stop_fd: FileIO | None = None  # made for the first program: a door that nobody uses holds nothing
 
     def run(  # noqa: PLR0913  # a program has that many sides; all are named, and most are left out
         self,
@@ -109,7 +109,7 @@ class Programs:
             except OSError as exc:
                 raise errors.ProgramError(program=argv[0], reason=exc.strerror) from exc
             entry.pid = tree.pid
-            talk = _Talk(tree, stdin, self._stop_fd, limits.output_kib * 1024)
+            talk = _Talk(tree, stdin, entry.stop_fd, limits.output_kib * 1024)
             code = self._hold(tree, talk, deadline)
         if talk.outcome == "interrupted":
             raise errors.Interrupted(what=f"Program {argv[0]}")
@@ -131,13 +131,14 @@ class Programs:
         self._check_process()
         with self._changed:
             self._stop = deadline
-        if not self._stop_fd.closed:
-            self._stop_fd.write((1).to_bytes(8, sys.byteorder))
+            stop_fd = self._stop_fd
+        if stop_fd is not None and not stop_fd.closed:
+            stop_fd.write((1).to_bytes(8, sys.byteorder))
         with self._changed:
             self._changed.wait_for(lambda: not self._entries, deadline.left_s())
             left = sorted(entry.name for entry in self._entries)
-        if not left:
-            self._stop_fd.close()
+        if stop_fd is not None and not left:
+            stop_fd.close()
         return left
 
     def _check_process(self) -> None:
@@ -147,10 +148,12 @@ class Programs:
     @contextlib.contextmanager
     def _admitted(self, name: str) -> Iterator[_Entry]:
         self._check_process()
-        entry = _Entry(name, self._clock.monotonic())
         with self._changed:
             if self._stop is not None:
                 raise errors.Stopping(what="The door to programs")
+            if self._stop_fd is None:
+                self._stop_fd = FileIO(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), "r+")
+            entry = _Entry(name, self._clock.monotonic(), self._stop_fd)
             self._entries.add(entry)
             undead, self._undead = self._undead, []
         try:
@@ -195,10 +198,10 @@ class Programs:
 
 
 class _Entry:
-    """A program in the registry; `pid` is 0 until it is started."""
+    """A program in the registry, and where it hears that it must stop; `pid` is 0 until it is started."""
 
-    def __init__(self, name: str, since: float) -> None:
-        self.name, self.since, self.pid = name, since, 0
+    def __init__(self, name: str, since: float, stop_fd: FileIO) -> None:
+        self.name, self.since, self.stop_fd, self.pid = name, since, stop_fd, 0
 
 
 class _Stream:

@@ -12,7 +12,10 @@ from ironic_lite.metrics import Family, Sample, counter, gauge
 
 
 class KindStats(msgspec.Struct, frozen=True):
-    """One kind. Times are seconds over all its tasks so far; `busy` includes places set aside for slots."""
+    """One kind. Times are seconds over all its tasks so far; `busy` includes places set aside for slots.
+
+    A task that is run by who waits for it is counted here when it ends, and takes no place: `busy` is without it.
+    """
 
     name: str
     limit: int
@@ -33,14 +36,20 @@ class KindStats(msgspec.Struct, frozen=True):
 
 
 class PoolStats(msgspec.Struct, frozen=True):
-    """The pool. Longest: the task that runs longest, and for how many seconds. Idle: threads that are parked."""
+    """The pool. Longest: the task that runs longest, and for how many seconds.
+
+    Idle: threads that are parked; resident: those that do no tasks (loops); the rest of `threads` run one, or wait
+    within one. Lent: places whose holders wait and that others may use; when these go on, `busy` may pass `limit`.
+    """
 
     name: str
     limit: int
     reserved: int
     threads: int
     idle: int
+    resident: int
     busy: int
+    lent: int
     queued: int
     refused: int
     executed: int
@@ -81,8 +90,10 @@ def of_kind(line: Line, longest: tuple[str | None, float]) -> KindStats:
     )
 
 
-def of_pool(bounds: tuple[str, int, int], now: tuple[int, int, int], kinds: tuple[KindStats, ...]) -> PoolStats:
-    """The sums. Bounds: name, limit, reserved; now: threads, idle, busy."""
+def of_pool(
+    bounds: tuple[str, int, int], now: tuple[int, int, int, int, int], kinds: tuple[KindStats, ...]
+) -> PoolStats:
+    """The sums. Bounds: name, limit, reserved; now: threads, idle, resident, busy, lent."""
     longest = max(kinds, key=lambda kind: kind.longest_s)
     return PoolStats(
         *bounds,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ironic_lite import errors
+from ironic_lite.executors.runner import HERE
 
 if TYPE_CHECKING:
     from ironic_lite.executors.kinds import Line
@@ -19,7 +20,13 @@ LOG = logging.getLogger(__name__)
 
 
 class Task(Future[T]):
-    """A future that knows its pool. Times are the pool's monotonic seconds; `started_at` is 0.0 until it starts."""
+    """A future that knows its pool. Times are the pool's monotonic seconds; `started_at` is 0.0 until it starts.
+
+    In a pool's thread `result` and `exception` are for what has ended, and `TaskPool.wait` waits: a plain wait would
+    hold its place, and two of them a whole pool, for ever.
+    """
+
+    awaits: Sequence[Future[Any]] = ()  # what it waits for now
 
     def __init__(self, pool: TaskPool, line: Line, name: str, function: Callable[[], T]) -> None:
         super().__init__()
@@ -37,6 +44,21 @@ class Task(Future[T]):
         if cancelled:
             self.pool.withdraw(self)
         return cancelled
+
+    def result(self, timeout: float | None = None) -> T:
+        """What it returned. Raises what it raised, and `RuntimeError` in a pool's thread if it has not ended."""
+        if HERE.runner is not None and not self.done():
+            raise self._untimely()
+        return Future.result(self, timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What it raised. Raises `RuntimeError` in a pool's thread if it has not ended."""
+        if HERE.runner is not None and not self.done():
+            raise self._untimely()
+        return Future.exception(self, timeout)
+
+    def _untimely(self) -> RuntimeError:
+        return RuntimeError(f"{self.name} has not ended: in a pool's thread, wait for it with TaskPool.wait first.")
 
     def run(self) -> tuple[T | None, BaseException | None]:
         """Call the function in the context of whoever asked for it; what it returned or raised."""

@@ -62,6 +62,8 @@ def conductor(database: Database, held: HeldClock) -> Iterator[Conductor]:
     pool = TaskPool("conductor", 4, [Kind(Work.ACTIONS, cap=4, critical=True), Kind(Work.POWER_SYNC, cap=4)], clock)
     agenda = Agenda("agenda", pool, held)
     agenda.start()
-    yield Conductor("h1", database, Members(database, clock), pool, agenda, clock)
+    made = Conductor("h1", database, Members(database, clock), pool, agenda, clock)
+    yield made
     agenda.stop(Deadline(clock, 10))
     assert pool.drain(Deadline(clock, 10)) == []
+    assert made.programs.stop_all(Deadline(clock, 10)) == []

@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.executors.kinds import Kind
+from ironic_lite.executors.slot import Slot
 from ironic_lite.executors.task import Task
-from ironic_lite.executors.taskpool import Slot, TaskPool
+from ironic_lite.executors.taskpool import TaskPool
 from tests.waiting import until
 
 CLOCK = SystemClock()

@@ -16,7 +16,9 @@ import pytest
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline, SystemClock
+from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.loops import LoopThread
+from ironic_lite.executors.taskpool import TaskPool
 from ironic_lite.log import request_id
 from tests.waiting import until
 
@@ -24,8 +26,16 @@ CLOCK = SystemClock()
 
 
 @pytest.fixture
-def loop() -> Iterator[LoopThread]:
-    made = LoopThread("polls", 3, CLOCK, lag_interval_s=0.02)
+def pool() -> Iterator[TaskPool]:
+    made = TaskPool("conductor", 2, [Kind("work", 2)], CLOCK)
+    yield made
+    assert made.drain(within(5)) == []
+    until(lambda: made.stats().threads == 0)
+
+
+@pytest.fixture
+def loop(pool: TaskPool) -> Iterator[LoopThread]:
+    made = LoopThread("polls", 3, pool, CLOCK, lag_interval_s=0.02)
     yield made
     made.stop(within(5))
 
@@ -82,12 +92,58 @@ def test_results_and_exceptions_come_back(loop: LoopThread):
     assert loop.stats().in_flight == 0
 
 
-def test_it_runs_on_one_thread_of_its_own(loop: LoopThread):
+def test_it_runs_on_one_thread_that_its_pool_counts_and_that_takes_no_place(loop: LoopThread, pool: TaskPool):
     async def where() -> str:
         return threading.current_thread().name
 
     assert {loop.submit(where()).result(5) for _ in range(3)} == {"polls"}
     assert threads() == ["polls"]
+    assert (pool.stats().threads, pool.stats().resident, pool.stats().idle, pool.stats().busy) == (1, 1, 0, 0)
+    assert loop.stop(within(5)) == []
+    assert (pool.stats().threads, pool.stats().resident) == (0, 0)
+
+
+def test_the_pools_drain_stops_it_when_no_task_is_left_that_needs_it(loop: LoopThread, pool: TaskPool):
+    begun = threading.Event()
+
+    def asks_late() -> object:
+        begun.set()
+        until(lambda: pool.draining)
+        future = loop.submit(answer("still there"))
+        assert pool.wait([future], within(5)) == []
+        return future.result()
+
+    task = pool.submit("work", "asks late", asks_late)
+    forgotten = loop.submit(forever())
+    assert begun.wait(5)
+    assert pool.drain(within(5)) == []
+    assert task.result(5) == "still there"
+    with pytest.raises(errors.Interrupted):
+        forgotten.result(5)
+    assert (threads(), pool.stats().threads) == ([], 0)
+
+
+def test_a_drain_that_leaves_work_leaves_the_loop_too(loop: LoopThread, pool: TaskPool, gate: threading.Event):
+    pool.submit("work", "slow", gate.wait, 10)
+    assert pool.drain(within(0.05)) == ["slow"]
+    assert loop.submit(answer("still there")).result(5) == "still there"
+    gate.set()
+    assert pool.drain(within(5)) == []
+    assert threads() == []
+
+
+def test_a_drain_names_what_its_loops_gave_up(loop: LoopThread, pool: TaskPool):
+    loop.submit(swallow([]), "node 7")
+    loop.submit(answer(None)).result(5)
+    assert pool.drain(within(0.3)) == ["node 7"]
+    until(lambda: threads() == [])
+
+
+def test_a_pool_that_drains_starts_no_loop(pool: TaskPool):
+    assert pool.drain(within(5)) == []
+    with pytest.raises(errors.Stopping, match=r"^The conductor is shutting down"):
+        LoopThread("polls", 3, pool, CLOCK)
+    gc.collect()  # nothing was left open: a warning would fail the test
 
 
 def test_beyond_its_limit_it_refuses_at_once_and_runs_nothing(loop: LoopThread):
@@ -326,10 +382,10 @@ def test_a_resolver_that_hangs_is_named(loop: LoopThread, gate: threading.Event)
     until(lambda: threads() == [])
 
 
-def test_stop_and_submit_at_once_settle_every_future():
+def test_stop_and_submit_at_once_settle_every_future(pool: TaskPool):
     """Whoever wins, no Future is left that nobody settles, and no coroutine that nobody awaits."""
     for _ in range(20):
-        loop = LoopThread("polls", 1000, CLOCK)
+        loop = LoopThread("polls", 1000, pool, CLOCK)
         futures: list[concurrent.futures.Future[object]] = []
         begin = threading.Barrier(3)
 
