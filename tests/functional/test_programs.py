@@ -18,7 +18,7 @@ from ironic_lite import config, errors
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.cluster.transport import Credentials
 from ironic_lite.conductor.context import Work
-from ironic_lite.conductor.process import INTERRUPT_BEFORE_S, ConductorService
+from ironic_lite.conductor.process import ConductorService
 from ironic_lite.db import engine, migrate
 from ironic_lite.executors.programs import SECRET, Limits, Programs
 from ironic_lite.web.listeners import listen
@@ -171,14 +171,15 @@ def test_a_process_that_is_killed_as_its_programs_start_leaves_none(seen: int):
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[ConductorService]:
-    """A conductor in this process, which gives running work 0.2 s at its stop before it interrupts it."""
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ConductorService]:
+    """A conductor in this process, which interrupts running work at once when it stops."""
+    monkeypatch.setattr("ironic_lite.conductor.process.INTERRUPT_BEFORE_S", 60.0)
     config.load([], program="test", files=[])
     settings = {"state_path": str(tmp_path), "host": "h1", "enabled_hardware_types": ["fake-hardware"]}
     for name, value in settings.items():
         config.CONF.set_override(name, value)
     migrate.upgrade(engine.database_url())
-    made = ConductorService(listen("127.0.0.1", 0), Credentials("test", "test"), INTERRUPT_BEFORE_S + 0.2)
+    made = ConductorService(listen("127.0.0.1", 0), Credentials("test", "test"), 60.0)
     made.start()
     yield made
     config.CONF.clear()
@@ -192,11 +193,11 @@ def test_a_conductor_that_stops_leaves_no_program_of_its_work(service: Conductor
     conductor = service._conductor
     argv = ["sh", "-c", f"trap '' TERM; sleep {word} & sleep {word}"]
     work = conductor.pool.submit(kind, "convert an image", conductor.programs.run, argv, deadline=within(300))
-    until(lambda: sum(line.startswith(b"sleep\0") for line in alive(word)) == 2)
+    until(lambda: sum(line.startswith(b"sleep\0") for line in alive(word)) == 2, 60)
     service.stop()
     assert alive(word) == []
     with pytest.raises(errors.Interrupted, match="Program sh was interrupted"):
-        work.result(5)
+        work.result(60)
     with pytest.raises(errors.Stopping):
         conductor.programs.run(["true"], deadline=within(5))
     until(lambda: conductor.pool.stats().threads == 0)
