@@ -31,6 +31,12 @@ def cpu_s(pids: list[int]) -> float:
     return sum(sum(map(int, _stat(pid)[11:15])) for pid in pids) / TICKS
 
 
+def live_cpu_s(pids: list[int]) -> float:
+    """CPU seconds of the threads that are there now, to the nanosecond; what has ended is not in it."""
+    paths = [path for pid in pids for path in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int((path / "schedstat").read_text().split()[0]) for path in paths) / 1e9
+
+
 def pss_mib(pids: list[int]) -> float:
     """Proportional set size: shared pages count once over all that share them."""
     return sum(_kib(pid, "Pss:") for pid in pids) / 1024
