@@ -26,13 +26,6 @@ class Told(msgspec.Struct):
     seen_id: str | None
 
 
-@pytest.fixture(scope="module", autouse=True)
-def leave_no_methods():
-    yield
-    for name in ("ask_power", "look_up", "break_down"):
-        rpc.METHODS.pop(name)
-
-
 @rpc.method
 def ask_power(serving: Serving, node: str, target: PowerTarget, timeout_s: int | None = None) -> None:
     serving.calls.append((node, target, timeout_s))
@@ -48,6 +41,15 @@ def look_up(_serving: Serving, node: str) -> Told:
 @rpc.method
 def break_down(_serving: Serving) -> None:
     raise ZeroDivisionError("a secret detail")
+
+
+OURS = tuple(rpc.METHODS.pop(name) for name in ("ask_power", "look_up", "break_down"))
+
+
+@pytest.fixture(autouse=True)
+def _served(monkeypatch: pytest.MonkeyPatch):
+    for one in OURS:
+        monkeypatch.setitem(rpc.METHODS, one.name, one)
 
 
 def call(serving: Serving, method: rpc.Method[Any, Any, Any], *args: object, **kwargs: object) -> object:
