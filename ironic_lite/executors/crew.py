@@ -3,7 +3,8 @@
 Guarantees: (1) a hired runner begins: nothing is ever queued behind a thread that ends; (2) no thread polls for longer
 than a second or so: an executor of futurist's takes runners until the first one leaves, is then shut down without
 waiting, which ends its idle threads and lets the busy ones finish, and the next hire makes a new one; (3) nothing waits
-for a thread here. Lock order: `_lock` is taken alone, but for futurist's own under it.
+for a thread here; (4) what a burst of runners has used of memory is given back when they leave. Lock order: `_lock` is
+taken alone, but for futurist's own under it.
 
 `DynamicThreadPoolExecutor.maintain` is not what sheds: it keeps a fifth of the threads idle (each wakes every second),
 starts one more when all are busy, and joins threads that may have taken up work meanwhile.
@@ -16,6 +17,10 @@ from collections.abc import Callable
 
 import futurist
 
+from ironic_lite.executors.memory import trim
+
+_TRIM_AFTER = 32  # runners: each trim takes milliseconds, and a few threads leave little behind
+
 
 class Crew:
     """At most `size` runners at a time, which is the pool's to see to."""
@@ -25,6 +30,7 @@ class Crew:
         self._lock = threading.Lock()
         self._executor: futurist.DynamicThreadPoolExecutor | None = None
         self._expected = 0  # runners that the executor was given and that have not begun
+        self._serving = self._gone = 0  # runners that have begun; that have left since the last trim
 
     def hire(self, runner: Callable[[], None]) -> None:
         """Run it in a thread. Raises `RuntimeError` when the system gives no more threads."""
@@ -41,12 +47,15 @@ class Crew:
 
     def _serve(self, executor: futurist.DynamicThreadPoolExecutor, runner: Callable[[], None]) -> None:
         with self._lock:
+            self._serving += 1
             if self._executor is executor:
                 self._expected -= 1
         try:
             runner()
         finally:
             self._leave(executor)
+            if self._is_time_to_trim():
+                trim()
 
     def _leave(self, executor: futurist.DynamicThreadPoolExecutor) -> None:
         with self._lock:
@@ -55,3 +64,13 @@ class Crew:
                 return
             self._executor = None
         executor.shutdown(wait=False)
+
+    def _is_time_to_trim(self) -> bool:
+        """Count one who leaves; whether the last one does, or many have."""
+        with self._lock:
+            self._serving -= 1
+            self._gone += 1
+            due = self._serving == 0 or self._gone >= _TRIM_AFTER
+            if due:
+                self._gone = 0
+            return due

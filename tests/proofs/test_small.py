@@ -1,0 +1,16 @@
+"""Every proof in its small size; the full ones are `tox -e proof-NAME`."""
+
+from __future__ import annotations
+
+import subprocess  # noqa: TID251  # each proof is a program
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("program", ["worker_memory.py"])
+def test_the_small_size_passes(program: str):
+    argv = [sys.executable, str(Path(__file__).parent / program), "--small"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
