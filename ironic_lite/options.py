@@ -9,15 +9,17 @@ from oslo_config import cfg
 
 from ironic_lite.config import SECTIONS
 
-# The roots of all modules that declare options: importing one is what declares them.
+# The roots of all modules that declare options: importing one is what declares them. None loads a BMC library, which
+# a process loads when it first needs it.
 DECLARED_IN: Final = (
     "ironic_lite.launcher.service",
     "ironic_lite.log",
     "ironic_lite.api.process",
     "ironic_lite.conductor.process",
     "ironic_lite.drivers.fake",
-    "ironic_lite.drivers.redfish.client",
-    "ironic_lite.drivers.ipmi.client",
+    "ironic_lite.drivers.redfish.exchange",
+    "ironic_lite.drivers.redfish.options",
+    "ironic_lite.drivers.ipmi.options",
 )
 
 

@@ -12,13 +12,13 @@ from ironic_lite.conductor import advice, kinds, schedule, sensors
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.config import CONF
 from ironic_lite.db import engine, nodes
-from ironic_lite.drivers.redfish import client
+from ironic_lite.drivers.redfish import options
 from ironic_lite.executors import surroundings
 from ironic_lite.web import limits
 
 LOG = logging.getLogger(__name__)
 
-DECLARE: Final = (members, transport, kinds, schedule, sensors, engine, client)
+DECLARE: Final = (members, transport, kinds, schedule, sensors, engine, options)
 
 
 def begin(conductor: Conductor, api_threads: tuple[int, ...]) -> None:

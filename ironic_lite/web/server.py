@@ -28,15 +28,16 @@ import queue
 import select
 import socket
 import threading
-from collections.abc import Callable
 from typing import Final
 
 from ironic_lite.clock import Clock, Deadline, SystemClock
+from ironic_lite.executors.threads import start_thread
 from ironic_lite.web.https import SecureConnection
 from ironic_lite.web.limits import DEFAULT, Limits
 from ironic_lite.web.protocol import Connection, Protocol, check_cheroot
 from ironic_lite.web.stats import ServerStats
 from ironic_lite.web.tls import TLS
+from ironic_lite.web.workers import Workers
 
 LOG = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Server:
         self._identity = identity
         self._admitted_limit = threads + limits.queued_requests
         self._refused = 0  # counted by the serving thread alone
-        self._requests: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()  # bounded by _admitted_limit
+        self._workers = Workers(name, threads, self._attend)  # given at most _admitted_limit requests at a time
         self._handshakes: queue.SimpleQueue[SecureConnection | None] = queue.SimpleQueue()  # by limits.connections
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -94,7 +95,6 @@ class Server:
         self._shaking: set[Connection] = set()  # queued for the next step of a handshake, or taking it
         self._draining = self._ending = self._stopped = False
         self._turned = True
-        self._thread_count = threads
 
     def start(self) -> None:
         """Begin to serve. After a fork, not before one."""
@@ -102,13 +102,10 @@ class Server:
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wakeup, select.EPOLLIN)
         self._epoll.register(self._listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-        # Made here, for a server that was made before a fork: Python 3.13 takes such threads for started.
-        self._threads = [_thread(self._work, f"{self.name}-{number}") for number in range(self._thread_count)]
-        self._threads.append(_thread(self._serve, f"{self.name}-serve"))
+        self._workers.start()
+        self._threads = [start_thread(f"{self.name}-serve", self._serve)]
         if self._identity is not None:
-            self._threads.append(_thread(self._shake_hands, f"{self.name}-tls"))
-        for thread in self._threads:
-            thread.start()
+            self._threads.append(start_thread(f"{self.name}-tls", self._shake_hands))
 
     def moves(self) -> bool:
         """Whether the serving thread has turned since this was last asked, by one caller; it is made to turn again."""
@@ -120,10 +117,10 @@ class Server:
         """What it is doing now, and how much it has refused."""
         with self._lock:
             admitted, waiting = len(self._at_work), len(self._waiting)
-        queued = min(admitted, self._requests.qsize())
+        queued = min(admitted, self._workers.queued())
         return ServerStats(
             name=self.name,
-            threads=self._thread_count or 1,
+            threads=self._workers.limit or 1,
             busy=admitted - queued,
             queued=queued,
             refused=self._refused,
@@ -160,13 +157,12 @@ class Server:
         for connection in abandoned:
             LOG.warning("%s stops while a request of %s is not answered.", self.name, connection.remote_addr)
             connection.cut()
-        for _ in range(self._thread_count):
-            self._requests.put(None)
         self._handshakes.put(None)
         deadline = Deadline(self._clock, _JOIN_S)
+        workers_ended = self._workers.stop(deadline)
         for thread in self._threads:
             thread.join(deadline.left_s())
-        if any(thread.is_alive() for thread in self._threads):
+        if not workers_ended or any(thread.is_alive() for thread in self._threads):
             return False
         self._epoll.close()
         os.close(self._wakeup)
@@ -181,10 +177,6 @@ class Server:
 
     # What workers do.
 
-    def _work(self) -> None:
-        while (connection := self._requests.get()) is not None:
-            self._attend(connection)
-
     def _attend(self, connection: Connection) -> None:
         try:
             stays = bool(connection.communicate())  # type: ignore[no-untyped-call]  # cheroot's stubs
@@ -198,7 +190,7 @@ class Server:
 
     def _hand_back(self, connection: Connection, *, stays: bool) -> None:
         if stays and connection.rfile.has_data():
-            self._requests.put(connection)  # pipelined; it keeps the place it was admitted to
+            self._workers.give(connection)  # pipelined; it keeps the place it was admitted to
             return
         if stays:
             self._watch(connection, self._limits.keepalive_timeout_s)
@@ -294,12 +286,8 @@ class Server:
         if self._draining and self._listener.fileno() >= 0:
             self._stop_listening()
         self._give_up_silent()
-        if not self._thread_count:
-            self._attend_queued()
-
-    def _attend_queued(self) -> None:
-        while not self._requests.empty() and (connection := self._requests.get()) is not None:
-            self._attend(connection)
+        if not self._workers.limit:
+            self._workers.serve_here()
 
     def _accept(self, limit: int) -> None:
         for _ in range(limit):
@@ -356,7 +344,7 @@ class Server:
                 self._at_work.add(connection)
                 del self._waiting[fd]
         if admitted:
-            self._requests.put(connection)
+            self._workers.give(connection)
         else:
             self._refuse(connection)
 
@@ -390,7 +378,3 @@ class Server:
             for fd in fds:
                 del self._waiting[fd]
             self._changed.notify_all()
-
-
-def _thread(target: Callable[[], None], name: str) -> threading.Thread:  # noqa: TID251  # see Guarantees (6)
-    return threading.Thread(target=target, name=name, daemon=True)  # noqa: TID251  # see Guarantees (6)

@@ -21,9 +21,9 @@ from pyghmi import exceptions as pyghmi_errors
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline, SystemClock
-from ironic_lite.config import Float, Section
 from ironic_lite.domain.node import Node
 from ironic_lite.drivers.ipmi.account import Account, account
+from ironic_lite.drivers.ipmi.options import conf
 from ironic_lite.drivers.ipmi.session import LoginRefused, Session
 
 # What pyghmi raises over a packet that is not what it expects. It checks neither lengths nor codes.
@@ -31,14 +31,6 @@ MALFORMED: Final = (struct.error, IndexError, KeyError, TypeError, ValueError, A
 CAUGHT: Final = (OSError, LoginRefused, pyghmi_errors.PyghmiException, *MALFORMED)
 # The words in which pyghmi and the BMCs' RAKP codes say that it is the credentials.
 DENIED: Final = ("password", "unauthorized", "invalid role", "integrity check", "integrity code", "privilege")
-
-
-class conf(Section, name="ipmi"):
-    """How long a BMC may take."""
-
-    command_retry_timeout = Float(
-        30.0, min=1.0, help="Seconds that a visit to a BMC, its login and all that is sent again included, may take."
-    )
 
 
 class Refused(Exception):

@@ -23,22 +23,16 @@ from sushy.resources.system import system as sushy_system
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
-from ironic_lite.config import Int, Section
 from ironic_lite.domain.node import Node
 from ironic_lite.drivers.redfish.account import Account, account
 from ironic_lite.drivers.redfish.connector import Connector
 from ironic_lite.drivers.redfish.faults import CAUGHT, translated
+from ironic_lite.drivers.redfish.options import conf
 
 # Passwords are kept and compared as keyed hashes, under a key that ends with the process. No derivation: what would be
 # attacked is this process's memory, which holds the password of each open session anyway.
 _KEY: Final = secrets.token_bytes(32)
 Key = tuple[str, str, str | None, str | None, bool | str, str]
-
-
-class conf(Section, name="redfish"):  # a section reads as `conf.option`
-    """How many BMCs to keep."""
-
-    connection_cache_size = Int(1000, min=1, help="Number of BMCs whose session and connection are kept for reuse.")
 
 
 class Bmc:

@@ -48,7 +48,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         each.application.go.set()
         if not each.server._stopped:
             assert each.server.drain(3.0)
-        assert not [thread for thread in each.server._threads if thread.is_alive()]
+        assert not [thread for thread in (*each.server._threads, *each.server._workers._threads) if thread.is_alive()]
 
 
 @OVER_TLS_TOO
@@ -276,7 +276,7 @@ def test_drain_gives_up_a_request_past_its_grace(make: Make) -> None:
         client.getresponse()
     client.close()
     serving.application.go.set()
-    until(lambda: not any(thread.is_alive() for thread in serving.server._threads))
+    until(lambda: not any(thread.is_alive() for thread in serving.server._workers._threads))
 
 
 @OVER_TLS_TOO

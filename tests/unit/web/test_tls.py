@@ -41,7 +41,7 @@ def make(authority: Authority) -> Iterator[Make]:
     for each in made:
         each.application.go.set()
         assert each.server.drain(3.0)
-        assert not [thread for thread in each.server._threads if thread.is_alive()]
+        assert not [thread for thread in (*each.server._threads, *each.server._workers._threads) if thread.is_alive()]
 
 
 class ByHand:
