@@ -102,3 +102,15 @@ def test_stop_says_when_somebody_did_not_end() -> None:
     held.go.release()
     until(lambda: not any(thread.is_alive() for thread in held.workers._threads), 30)
     assert held.served == [0]
+
+
+def test_without_threads_who_gives_serves():
+    served: list[int] = []
+    workers = Workers[int]("none", 0, served.append)
+    workers.start()
+    for number in range(3):
+        workers.give(number)
+    assert (workers.count(), workers.queued(), served) == (0, 3, [])
+    workers.serve_here()
+    assert (workers.count(), workers.queued(), served) == (0, 0, [0, 1, 2])
+    assert workers.stop(Deadline(SystemClock(), 30))
