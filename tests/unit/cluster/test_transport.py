@@ -36,11 +36,10 @@ class Serving:
         self.inside, self.go = threading.Semaphore(0), threading.Event()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def leave_no_methods() -> Iterator[None]:
-    yield
-    for name in ("repeat", "ask_bmc"):
-        rpc.METHODS.pop(name)
+@pytest.fixture(autouse=True)
+def _served(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in (repeat, ask_bmc):
+        monkeypatch.setitem(rpc.METHODS, one.name, one)
 
 
 @rpc.method
