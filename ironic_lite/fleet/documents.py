@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
 from typing import Any, Final
 
+from ironic_lite.fleet.device import Identity
 from ironic_lite.fleet.machine import BootEnabled, BootMode, BootSource, Health, Machine, Power, Reset
 from ironic_lite.fleet.sensors import SUPPLY_CAPACITY_W, Readings
 
@@ -18,24 +17,6 @@ MANAGERS, MANAGER = f"{ROOT}/Managers", f"{ROOT}/Managers/BMC"
 SESSION_SERVICE, SESSIONS = f"{ROOT}/SessionService", f"{ROOT}/SessionService/Sessions"
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What is written on a machine's label."""
-
-    serial: str
-    manufacturer: str = "Fleet"
-    model: str = "Simulated Server 1U"
-
-    @property
-    def uuid(self) -> str:
-        """The UUID that belongs to the serial number."""
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, self.serial))
-
-    def label(self) -> Document:
-        """Its part of a document."""
-        return {"Manufacturer": self.manufacturer, "Model": self.model, "SerialNumber": self.serial}
 
 
 def _document(path: str, kind: str, name: str, **more: Any) -> Document:

@@ -12,3 +12,7 @@ class Quirk(StrEnum):
     POST_LOCK = "post-lock"  # HPE: 400 UnableToModifyDuringSystemPOST for a boot override while the machine starts
     NEEDS_ENABLED = "needs-enabled"  # Supermicro: 400 for a boot override without BootSourceOverrideEnabled
     MODE_FOLLOWS = "mode-follows"  # Supermicro: a new boot source without a mode sets the mode back to Legacy
+    CLOSES = "closes"  # many: no connection is kept, each answer says so
+    CHUNKED = "chunked"  # some: bodies come in chunks, without a length
+    SHA1_ONLY = "sha1-only"  # older IPMI BMCs: cipher suite 3 alone
+    OPERATOR_ONLY = "operator-only"  # IPMI accounts without the administrator's role

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
+import json
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
-from ironic_lite.clock import Clock
-from ironic_lite.fleet import documents, sensors
-from ironic_lite.fleet.documents import Identity
-from ironic_lite.fleet.faults import Faults, Kind
+from ironic_lite.fleet import documents
+from ironic_lite.fleet.device import Device, Identity, Site
 from ironic_lite.fleet.http import Request, Response
 from ironic_lite.fleet.machine import BootEnabled, BootMode, BootSource, Machine, Power, Reset, StandbyError
 from ironic_lite.fleet.quirks import Quirk
@@ -34,30 +28,6 @@ _SETTLES: Final = {
 _COUNTED_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The one account of a BMC."""
-
-    username: str
-    password: str
-
-    def match(self, username: object, password: object) -> bool:
-        """Whether these are the account's own."""
-        if not isinstance(username, str) or not isinstance(password, str):
-            return False
-        same_name = hmac.compare_digest(self.username.encode(), username.encode())
-        return hmac.compare_digest(self.password.encode(), password.encode()) and same_name
-
-    def match_basic(self, header: str) -> bool:
-        """Whether an Authorization header carries them (RFC 7617)."""
-        scheme, _, coded = header.partition(" ")
-        try:
-            username, _, password = base64.b64decode(coded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-        return scheme.lower() == "basic" and self.match(username, password)
-
-
 class RefusedError(Exception):
     """A request that Redfish answers with an extended error."""
 
@@ -67,20 +37,15 @@ class RefusedError(Exception):
         self.response = Response(status, document, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-class Redfish:
+class Redfish(Device):
     """The service of one BMC over its machine."""
 
-    def __init__(self, clock: Clock, identity: Identity, credentials: Credentials, machine: Machine) -> None:
-        self.identity = identity
-        self.machine = machine
-        self.sessions = Sessions(clock)
-        self.faults = Faults()
-        self.quirks: frozenset[Quirk] = frozenset()
-        self.counts: Counter[str] = Counter()
-        self.connections = 0
-        self._clock = clock
-        self._credentials = credentials
-        self._shown_until: tuple[Power, float] | None = None
+    PROTOCOL = "redfish"
+
+    def __init__(self, site: Site, address: str, identity: Identity, machine: Machine, slots: int) -> None:
+        self.sessions = Sessions(site.clock, slots)
+        super().__init__(site, address, identity, machine, self.sessions)
+        self._system: tuple[tuple[Any, ...], Response] | None = None
 
     def answer(self, request: Request) -> Response:
         """Carry the request out and answer it."""
@@ -95,48 +60,49 @@ class Redfish:
         except RefusedError as exc:
             return exc.response
 
-    def count(self, request: Request) -> None:
-        """Note that this kind of path was asked with this method."""
+    def kind_of(self, request: Request) -> str:
+        """What the request is counted as: its method and kind of path."""
         method = request.method if request.method in _COUNTED_METHODS else "other"
         try:
             kind, _ = _route(request.path)
         except RefusedError:
             kind = "unknown"
-        self.counts[f"{method} {kind}"] += 1
+        return f"{method} {kind}"
 
     def authorize(self, request: Request) -> None:
         """Raise `RefusedError` unless the request carries a live token or the account's credentials."""
         token, basic = request.headers.get("x-auth-token"), request.headers.get("authorization")
         if token is not None and self.sessions.touch(token):
             return
-        if token is None and basic is not None and self._credentials.match_basic(basic):
+        if token is None and basic is not None and self.site.account.match_basic(basic):
             return
-        raise _no_access()
+        raise no_access()
 
-    @property
-    def shown_power(self) -> Power:
-        """The power state that the BMC tells: the machine's own, unless a fault makes it lie."""
-        if self._shown_until is not None and self._clock.monotonic() < self._shown_until[1]:
-            return self._shown_until[0]
-        return self.machine.power
-
-    def readings(self) -> sensors.Readings:
-        """What the sensors read now."""
-        running = self.machine.power is not Power.OFF
-        return sensors.read(self.identity.serial, at_s=self._clock.monotonic(), heat=self.machine.heat, running=running)
+    def slowness_s(self, _request: Request) -> float:
+        """Seconds that this BMC takes longer for such a request than for others."""
+        return 0.0
 
     def system(self, request: Request) -> Response:
         """GET of the system, with an ETag that changes with the document."""
-        document = documents.system(self.identity, self.machine, self.shown_power)
-        etag = _etag(document)
-        if request.headers.get("if-none-match") == etag:
-            return Response(HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
-        return Response(HTTPStatus.OK, document, {"ETag": etag, "Allow": "GET, HEAD, PATCH"})
+        response = self._system_now()
+        if request.headers.get("if-none-match") == response.headers["ETag"]:
+            return Response(HTTPStatus.NOT_MODIFIED, headers={"ETag": response.headers["ETag"]})
+        return response
+
+    def _system_now(self) -> Response:
+        """The answer with the system's document, which is made anew only when the machine has changed."""
+        machine, shown = self.machine, self.shown_power
+        boot = machine.boot_enabled, machine.boot_mode, machine.boot_source, machine.http_boot_uri
+        state = shown, machine.health, boot
+        if self._system is None or self._system[0] != state:
+            raw = json.dumps(documents.system(self.identity, machine, shown)).encode()
+            headers = {"ETag": f'"{zlib.crc32(raw):08x}"', "Allow": "GET, HEAD, PATCH"}
+            self._system = state, Response(HTTPStatus.OK, headers=headers, raw=raw)
+        return self._system[1]
 
     def patch_system(self, request: Request) -> Response:
         """PATCH of the boot override."""
-        document = documents.system(self.identity, self.machine, self.shown_power)
-        if request.headers.get("if-match", "*") not in {"*", _etag(document)}:
+        if request.headers.get("if-match", "*") not in {"*", self._system_now().headers["ETag"]}:
             raise RefusedError(HTTPStatus.PRECONDITION_FAILED, "PreconditionFailed", "The ETag does not match.")
         body = _body(request, allowed={"Boot"})
         boot = body.get("Boot", {})
@@ -172,25 +138,22 @@ class Redfish:
         """POST of ComputerSystem.Reset."""
         body = _body(request, allowed={"ResetType"})
         kind = _choice(body, "ResetType", Reset, Reset.ON)
-        before = self.shown_power
         if Quirk.ALREADY_THERE in self.quirks and self.machine.power is _SETTLES.get(kind):
             raise RefusedError(HTTPStatus.CONFLICT, "NoOperation", "The machine is in that power state already.")
         try:
-            self.machine.reset(kind)
+            self.change_power(kind)
         except StandbyError:
             text = "The request could not be performed because the resource is in standby."
             raise RefusedError(HTTPStatus.CONFLICT, "ResourceInStandby", text) from None
-        lie = self.faults.meet(Kind.WRONG_STATE)
-        self._shown_until = (before, self._clock.monotonic() + lie.seconds) if lie is not None else None
         return Response(HTTPStatus.NO_CONTENT)
 
     def log_in(self, request: Request) -> Response:
         """POST of a session: the token is in a header, and only there."""
         body = _body(request, allowed={"UserName", "Password"})
-        if not self._credentials.match(body.get("UserName"), body.get("Password")):
-            raise _no_access()
+        if not self.site.account.match(body.get("UserName"), body.get("Password")):
+            raise no_access()
         try:
-            session = self.sessions.create(self._credentials.username)
+            session = self.sessions.create(self.site.account.username)
         except SlotsTakenError:
             text = "The session establishment failed because the number of simultaneous sessions is at its limit."
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "SessionLimitExceeded", text) from None
@@ -274,10 +237,6 @@ def _last(request: Request) -> str:
     return request.path.rpartition("/")[2]
 
 
-def _etag(document: documents.Document) -> str:
-    return f'"{zlib.crc32(repr(document).encode()):08x}"'
-
-
 def _body(request: Request, *, allowed: set[str]) -> dict[str, Any]:
     try:
         body = request.document()
@@ -308,7 +267,8 @@ def _wrong_value(name: str, value: object) -> RefusedError:
     return RefusedError(HTTPStatus.BAD_REQUEST, "PropertyValueNotInList", text, repr(value), name)
 
 
-def _no_access() -> RefusedError:
+def no_access() -> RefusedError:
+    """What who has no session and no right credentials is told."""
     text = "There is no valid session established with the implementation."
     return RefusedError(HTTPStatus.UNAUTHORIZED, "NoValidSession", text, WWW_Authenticate='Basic realm="BMC"')
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from ironic_lite.clock import SystemClock
-from ironic_lite.fleet.listeners import OWN_LISTENERS_MAX
+from ironic_lite.fleet.listeners import EACH_LISTENS_MAX
 from ironic_lite.fleet.server import Bmc
 from tests.parts.fleet import FleetProcess, ask, fleet
 from tests.waiting import until
@@ -65,7 +65,7 @@ def test_a_refusing_bmc_takes_no_connection_until_it_is_told_otherwise(process: 
 
 
 def test_in_a_large_fleet_a_refusing_bmc_resets_connections() -> None:
-    with fleet(OWN_LISTENERS_MAX + 1) as process:
+    with fleet(EACH_LISTENS_MAX + 1) as process:
         bmc, other = process.bmcs[-1], process.bmcs[0]
         assert process.ask(bmc, "GET", SYSTEM).status == 200
         process.set_faults(bmc, {"fault": "refuse"})
