@@ -15,7 +15,7 @@ host, port, user, password = sys.argv[1:]
 bmc = command.Command(bmc=host, userid=user, password=password, port=int(port))
 seen = [bmc.get_power()["powerstate"]]
 for wanted in ("on", "off", "on", "shutdown"):
-    bmc.set_power(wanted, wait=10)
+    bmc.set_power(wanted)
     seen.append(bmc.get_power()["powerstate"])
 bmc.set_bootdev("network", persist=True, uefiboot=True)
 boot = bmc.get_bootdev()
