@@ -21,6 +21,7 @@ from ironic_lite.fleet.faults import Kind
 from ironic_lite.fleet.latency import Latency
 from ironic_lite.fleet.listeners import EACH_LISTENS_MAX, OWN_LISTENERS_MAX
 from ironic_lite.fleet.orders import Order, read_script
+from ironic_lite.fleet.outbox import RETRY_S
 from ironic_lite.fleet.quirks import Quirk
 from ironic_lite.fleet.server import Fleet
 from ironic_lite.fleet.sessions import SLOTS
@@ -110,6 +111,8 @@ def _add_manners(args: argparse.ArgumentParser) -> None:
     group.add_argument("--loss", type=float, default=0.0, metavar="SHARE", help=loss)
     slots = f"sessions that a BMC holds at the same time (default {SLOTS})"
     group.add_argument("--session-slots", type=int, default=SLOTS, metavar="N", help=slots)
+    retry = f"what passes before an event that could not be delivered is sent again (default {RETRY_S:.0f})"
+    group.add_argument("--event-retry", type=float, default=RETRY_S, metavar="SECONDS", help=retry)
     group.add_argument("--script", type=Path, metavar="FILE", help="orders to carry out by themselves")
 
 
@@ -151,6 +154,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         loss=args.loss,
         session_slots=args.session_slots,
         own_listeners=args.own_listeners,
+        event_retry_s=args.event_retry,
         ca_file=args.tls,
     )
 

@@ -19,7 +19,8 @@ from ironic_lite.fleet.device import Reach
 from ironic_lite.fleet.faults import Fault, Kind
 from ironic_lite.fleet.http import BODY_KIB, HEAD_KIB, BrokenRequestError, Request, Response, take_request
 from ironic_lite.fleet.quirks import Quirk
-from ironic_lite.fleet.redfish import Redfish, no_access
+from ironic_lite.fleet.redfish import Redfish
+from ironic_lite.fleet.refusals import no_access
 
 if TYPE_CHECKING:
     from ironic_lite.fleet.server import Fleet

@@ -13,7 +13,7 @@ from ironic_lite.fleet.faults import ScriptError, parse_script
 from ironic_lite.fleet.http import Request, Response
 from ironic_lite.fleet.machine import Reset, StandbyError
 from ironic_lite.fleet.orders import Order
-from ironic_lite.fleet.redfish import RefusedError, no_access
+from ironic_lite.fleet.refusals import RefusedError, no_access
 
 if TYPE_CHECKING:
     from ironic_lite.fleet.connection import Connection

@@ -16,6 +16,7 @@ from ironic_lite.fleet import sensors
 from ironic_lite.fleet.faults import Faults, Kind
 from ironic_lite.fleet.latency import NONE, Latency
 from ironic_lite.fleet.machine import Machine, Power, Reset
+from ironic_lite.fleet.outbox import Outbox
 from ironic_lite.fleet.quirks import Quirk
 from ironic_lite.fleet.tally import Tally
 
@@ -74,12 +75,13 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all BMCs of a fleet share: the clock and what it showed at the start, the account, the source of chance."""
+    """What all BMCs share: the clock and what it showed at the start, the account, chance, the way of events out."""
 
     clock: Clock
     started_s: float
     account: Credentials
     chance: Random
+    outbox: Outbox
 
 
 class Slots(Protocol):

@@ -14,6 +14,8 @@ RESET, SECURE_BOOT = f"{SYSTEM}/Actions/ComputerSystem.Reset", f"{SYSTEM}/Secure
 CHASSIS, ENCLOSURE = f"{ROOT}/Chassis", f"{ROOT}/Chassis/1"
 THERMAL, POWER = f"{ENCLOSURE}/Thermal", f"{ENCLOSURE}/Power"
 MANAGERS, MANAGER = f"{ROOT}/Managers", f"{ROOT}/Managers/BMC"
+EVENT_SERVICE, SUBSCRIPTIONS = f"{ROOT}/EventService", f"{ROOT}/EventService/Subscriptions"
+TEST_EVENT: Final = f"{EVENT_SERVICE}/Actions/EventService.SubmitTestEvent"
 SESSION_SERVICE, SESSIONS = f"{ROOT}/SessionService", f"{ROOT}/SessionService/Sessions"
 
 Document = dict[str, Any]
@@ -41,7 +43,13 @@ def collection(path: str, kind: str, *members: str) -> Document:
 
 def root(identity: Identity) -> Document:
     """The service root, the one document that needs no login."""
-    parts = {"Systems": SYSTEMS, "Chassis": CHASSIS, "Managers": MANAGERS, "SessionService": SESSION_SERVICE}
+    parts = {
+        "Systems": SYSTEMS,
+        "Chassis": CHASSIS,
+        "Managers": MANAGERS,
+        "SessionService": SESSION_SERVICE,
+        "EventService": EVENT_SERVICE,
+    }
     return {
         **_document(f"{ROOT}/", "ServiceRoot.v1_9_0.ServiceRoot", "Root service"),
         "Id": "RootService",
@@ -202,6 +210,42 @@ def session_service(timeout_s: float) -> Document:
         SessionTimeout=int(timeout_s),
         Sessions={"@odata.id": SESSIONS},
     )
+
+
+def event_service(retries: int, retry_s: float) -> Document:
+    """The EventService."""
+    return _document(
+        EVENT_SERVICE,
+        "EventService.v1_5_0.EventService",
+        "Event service",
+        ServiceEnabled=True,
+        Status=status(Health.OK),
+        DeliveryRetryAttempts=retries,
+        DeliveryRetryIntervalSeconds=int(retry_s),
+        EventTypesForSubscription=["StatusChange", "Alert"],
+        EventFormatTypes=["Event"],
+        Subscriptions={"@odata.id": SUBSCRIPTIONS},
+        Actions={"#EventService.SubmitTestEvent": {"target": TEST_EVENT}},
+    )
+
+
+def subscription(ident: str, **told: Any) -> Document:
+    """One subscription."""
+    path = f"{SUBSCRIPTIONS}/{ident}"
+    return _document(path, "EventDestination.v1_9_0.EventDestination", f"Subscription {ident}", **told)
+
+
+def power_event(shown: Power) -> Document:
+    """What is told of a power state that was reached (the message registry ResourceEvent)."""
+    verb = {"On": "PoweredOn", "Off": "PoweredOff"}.get(shown, shown)
+    return {
+        "EventType": "StatusChange",
+        "MessageId": f"ResourceEvent.1.3.Resource{verb}",
+        "Message": f"The resource {SYSTEM} has the power state {shown}.",
+        "MessageArgs": [SYSTEM],
+        "Severity": "OK",
+        "OriginOfCondition": {"@odata.id": SYSTEM},
+    }
 
 
 def session(ident: str, username: str) -> Document:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from ironic_lite.clock import Clock
 
@@ -82,6 +81,16 @@ class Action(NamedTuple):
     before: Power
 
 
+class Watcher(Protocol):
+    """Who is told of a machine's power."""
+
+    def planned(self) -> None:
+        """A change of power has begun or was planned anew: `Machine.changes_in_s` says when to look."""
+
+    def reached(self, power: Power) -> None:
+        """The machine has reached this power state."""
+
+
 class StandbyError(Exception):
     """A reset that means nothing to a machine without power."""
 
@@ -108,9 +117,7 @@ class Machine:
         self.boots = 0
         self.acted = 0
         self.ledger: list[Action] = []
-        self.watch: Callable[[Power], None] | None = (
-            None  # told of each new power state when the plan is caught up with
-        )
+        self.watcher: Watcher | None = None
         self._clock = clock
         self._power = power
         self._plan: list[tuple[float, Power]] = []
@@ -146,6 +153,11 @@ class Machine:
         if kind in _RESTARTS and power not in _UP:
             raise StandbyError
         self._note(Action(self._clock.monotonic(), by, kind, power))
+        self._carry_out(kind, power)
+        if self.watcher is not None:
+            self.watcher.planned()
+
+    def _carry_out(self, kind: Reset, power: Power) -> None:
         if kind is Reset.PUSH_POWER_BUTTON:
             kind = Reset.GRACEFUL_SHUTDOWN if power in _UP else Reset.ON
         if kind in {Reset.ON, Reset.FORCE_ON} and power not in _UP:
@@ -181,8 +193,8 @@ class Machine:
         if power in {Power.POWERING_ON, Power.OFF}:
             self._heat, self._heat_at_s = self._heat_by(at_s), at_s
             self._heat_goal = 1.0 if power is Power.POWERING_ON else 0.0
-        if self.watch is not None:
-            self.watch(power)
+        if self.watcher is not None:
+            self.watcher.reached(power)
 
     def _boot(self) -> None:
         self.boots += 1

@@ -14,5 +14,8 @@ class Quirk(StrEnum):
     MODE_FOLLOWS = "mode-follows"  # Supermicro: a new boot source without a mode sets the mode back to Legacy
     CLOSES = "closes"  # many: no connection is kept, each answer says so
     CHUNKED = "chunked"  # some: bodies come in chunks, without a length
+    EVENTS_LOST = "events-lost"  # subscriptions are taken, and nothing is ever sent
+    EVENTS_TWICE = "events-twice"  # each event is sent twice
+    EVENTS_LATE = "events-late"  # events come up to two seconds late, and so in any order
     SHA1_ONLY = "sha1-only"  # older IPMI BMCs: cipher suite 3 alone
     OPERATOR_ONLY = "operator-only"  # IPMI accounts without the administrator's role

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from ironic_lite.fleet import documents
+from ironic_lite.fleet import documents, events, refusals
 from ironic_lite.fleet.device import Device, Identity, Site
 from ironic_lite.fleet.http import Request, Response
 from ironic_lite.fleet.machine import BootEnabled, BootMode, BootSource, Machine, Power, Reset, StandbyError
+from ironic_lite.fleet.outbox import RETRIES
 from ironic_lite.fleet.quirks import Quirk
 from ironic_lite.fleet.sessions import IDLE_TIMEOUT_S, Sessions, SlotsTakenError
 
-Choice = TypeVar("Choice", bound=StrEnum)
 Handler = Callable[["Redfish", Request], Response]
 
 _SETTLES: Final = {
@@ -28,15 +27,6 @@ _SETTLES: Final = {
 _COUNTED_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 
 
-class RefusedError(Exception):
-    """A request that Redfish answers with an extended error."""
-
-    def __init__(self, status: HTTPStatus, code: str, text: str, *arguments: str, **headers: str) -> None:
-        super().__init__(text)
-        document = documents.error(code, text, *arguments)
-        self.response = Response(status, document, {name.replace("_", "-"): value for name, value in headers.items()})
-
-
 class Redfish(Device):
     """The service of one BMC over its machine."""
 
@@ -45,6 +35,7 @@ class Redfish(Device):
     def __init__(self, site: Site, address: str, identity: Identity, machine: Machine, slots: int) -> None:
         self.sessions = Sessions(site.clock, slots)
         super().__init__(site, address, identity, machine, self.sessions)
+        self.subscriptions = events.Subscriptions(self, site.outbox)
         self._system: tuple[tuple[Any, ...], Response] | None = None
 
     def answer(self, request: Request) -> Response:
@@ -55,9 +46,9 @@ class Redfish(Device):
             _, methods = _route(request.path)
             handler = methods.get("GET" if request.method == "HEAD" else request.method)
             if handler is None:
-                raise _method_not_allowed(request, methods)
+                raise refusals.method_not_allowed(request, methods)
             return handler(self, request)
-        except RefusedError as exc:
+        except refusals.RefusedError as exc:
             return exc.response
 
     def kind_of(self, request: Request) -> str:
@@ -65,7 +56,7 @@ class Redfish(Device):
         method = request.method if request.method in _COUNTED_METHODS else "other"
         try:
             kind, _ = _route(request.path)
-        except RefusedError:
+        except refusals.RefusedError:
             kind = "unknown"
         return f"{method} {kind}"
 
@@ -76,7 +67,7 @@ class Redfish(Device):
             return
         if token is None and basic is not None and self.site.account.match_basic(basic):
             return
-        raise no_access()
+        raise refusals.no_access()
 
     def slowness_s(self, _request: Request) -> float:
         """Seconds that this BMC takes longer for such a request than for others."""
@@ -103,25 +94,31 @@ class Redfish(Device):
     def patch_system(self, request: Request) -> Response:
         """PATCH of the boot override."""
         if request.headers.get("if-match", "*") not in {"*", self._system_now().headers["ETag"]}:
-            raise RefusedError(HTTPStatus.PRECONDITION_FAILED, "PreconditionFailed", "The ETag does not match.")
-        body = _body(request, allowed={"Boot"})
+            raise refusals.RefusedError(
+                HTTPStatus.PRECONDITION_FAILED, "PreconditionFailed", "The ETag does not match."
+            )
+        body = refusals.body(request, allowed={"Boot"})
         boot = body.get("Boot", {})
         if not isinstance(boot, Mapping):
-            raise _wrong_value("Boot", boot)
+            raise refusals.wrong_value("Boot", boot)
         self._set_boot(boot)
         return Response(HTTPStatus.NO_CONTENT)
 
     def _set_boot(self, boot: Mapping[str, Any]) -> None:
         machine = self.machine
         self._mind_boot_quirks(boot)
-        _only(boot, {"BootSourceOverrideEnabled", "BootSourceOverrideMode", "BootSourceOverrideTarget", "HttpBootUri"})
-        enabled = _choice(boot, "BootSourceOverrideEnabled", BootEnabled, machine.boot_enabled)
-        source = _choice(boot, "BootSourceOverrideTarget", BootSource, machine.boot_source)
+        refusals.only(
+            boot, {"BootSourceOverrideEnabled", "BootSourceOverrideMode", "BootSourceOverrideTarget", "HttpBootUri"}
+        )
+        enabled = refusals.choice(boot, "BootSourceOverrideEnabled", BootEnabled, machine.boot_enabled)
+        source = refusals.choice(boot, "BootSourceOverrideTarget", BootSource, machine.boot_source)
         follows = Quirk.MODE_FOLLOWS in self.quirks and "BootSourceOverrideTarget" in boot
-        mode = _choice(boot, "BootSourceOverrideMode", BootMode, BootMode.LEGACY if follows else machine.boot_mode)
+        mode = refusals.choice(
+            boot, "BootSourceOverrideMode", BootMode, BootMode.LEGACY if follows else machine.boot_mode
+        )
         uri = boot.get("HttpBootUri", machine.http_boot_uri)
         if uri is not None and not isinstance(uri, str):
-            raise _wrong_value("HttpBootUri", uri)
+            raise refusals.wrong_value("HttpBootUri", uri)
         off = enabled is BootEnabled.DISABLED
         machine.boot_enabled, machine.boot_mode, machine.http_boot_uri = enabled, mode, uri
         machine.boot_source = BootSource.NONE if off else source
@@ -129,34 +126,36 @@ class Redfish(Device):
     def _mind_boot_quirks(self, boot: Mapping[str, Any]) -> None:
         if Quirk.POST_LOCK in self.quirks and self.machine.power is Power.POWERING_ON:
             text = "Unable to modify during system POST."
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "UnableToModifyDuringSystemPOST", text)
+            raise refusals.RefusedError(HTTPStatus.BAD_REQUEST, "UnableToModifyDuringSystemPOST", text)
         if Quirk.NEEDS_ENABLED in self.quirks and "BootSourceOverrideEnabled" not in boot:
             text = "The property BootSourceOverrideEnabled is required here."
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "PropertyMissing", text, "BootSourceOverrideEnabled")
+            raise refusals.RefusedError(HTTPStatus.BAD_REQUEST, "PropertyMissing", text, "BootSourceOverrideEnabled")
 
     def reset(self, request: Request) -> Response:
         """POST of ComputerSystem.Reset."""
-        body = _body(request, allowed={"ResetType"})
-        kind = _choice(body, "ResetType", Reset, Reset.ON)
+        body = refusals.body(request, allowed={"ResetType"})
+        kind = refusals.choice(body, "ResetType", Reset, Reset.ON)
         if Quirk.ALREADY_THERE in self.quirks and self.machine.power is _SETTLES.get(kind):
-            raise RefusedError(HTTPStatus.CONFLICT, "NoOperation", "The machine is in that power state already.")
+            raise refusals.RefusedError(
+                HTTPStatus.CONFLICT, "NoOperation", "The machine is in that power state already."
+            )
         try:
             self.change_power(kind)
         except StandbyError:
             text = "The request could not be performed because the resource is in standby."
-            raise RefusedError(HTTPStatus.CONFLICT, "ResourceInStandby", text) from None
+            raise refusals.RefusedError(HTTPStatus.CONFLICT, "ResourceInStandby", text) from None
         return Response(HTTPStatus.NO_CONTENT)
 
     def log_in(self, request: Request) -> Response:
         """POST of a session: the token is in a header, and only there."""
-        body = _body(request, allowed={"UserName", "Password"})
+        body = refusals.body(request, allowed={"UserName", "Password"})
         if not self.site.account.match(body.get("UserName"), body.get("Password")):
-            raise no_access()
+            raise refusals.no_access()
         try:
             session = self.sessions.create(self.site.account.username)
         except SlotsTakenError:
             text = "The session establishment failed because the number of simultaneous sessions is at its limit."
-            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "SessionLimitExceeded", text) from None
+            raise refusals.RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "SessionLimitExceeded", text) from None
         document = documents.session(session.id, session.username)
         return Response(
             HTTPStatus.CREATED, document, {"X-Auth-Token": session.token, "Location": document["@odata.id"]}
@@ -166,19 +165,48 @@ class Redfish(Device):
         """GET of one session."""
         session = self.sessions.get(_last(request))
         if session is None:
-            raise _not_found(request.path)
+            raise refusals.not_found(request.path)
         return Response(HTTPStatus.OK, documents.session(session.id, session.username))
 
     def log_out(self, request: Request) -> Response:
         """DELETE of one session."""
         if not self.sessions.delete(_last(request)):
-            raise _not_found(request.path)
+            raise refusals.not_found(request.path)
         return Response(HTTPStatus.NO_CONTENT)
 
     def session_list(self, _request: Request) -> Response:
         """GET of the open sessions."""
         paths = [f"{documents.SESSIONS}/{ident}" for ident in self.sessions.ids()]
         return Response(HTTPStatus.OK, documents.collection(documents.SESSIONS, "Session", *paths))
+
+    def subscription_list(self, _request: Request) -> Response:
+        """GET of the subscriptions."""
+        paths = [f"{documents.SUBSCRIPTIONS}/{ident}" for ident in self.subscriptions.by_id]
+        return Response(HTTPStatus.OK, documents.collection(documents.SUBSCRIPTIONS, "EventDestination", *paths))
+
+    def subscribe(self, request: Request) -> Response:
+        """POST of a subscription."""
+        subscription = self.subscriptions.add(refusals.body(request, allowed=events.PROPERTIES))
+        document = subscription.document()
+        return Response(HTTPStatus.CREATED, document, {"Location": document["@odata.id"]})
+
+    def subscription(self, request: Request) -> Response:
+        """GET of one subscription."""
+        subscription = self.subscriptions.by_id.get(_last(request))
+        if subscription is None:
+            raise refusals.not_found(request.path)
+        return Response(HTTPStatus.OK, subscription.document())
+
+    def unsubscribe(self, request: Request) -> Response:
+        """DELETE of one subscription."""
+        if not self.subscriptions.remove(_last(request)):
+            raise refusals.not_found(request.path)
+        return Response(HTTPStatus.NO_CONTENT)
+
+    def test_event(self, request: Request) -> Response:
+        """POST of EventService.SubmitTestEvent: the event that the client describes is delivered."""
+        self.subscriptions.emit(refusals.body(request, allowed=events.TEST_PROPERTIES))
+        return Response(HTTPStatus.NO_CONTENT)
 
 
 def _read(make: Callable[[Redfish], documents.Document]) -> dict[str, Handler]:
@@ -214,8 +242,18 @@ ROUTES: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
     documents.MANAGER: ("manager", _read(lambda bmc: documents.manager(bmc.identity))),
     documents.SESSION_SERVICE: ("session-service", _read(lambda _: documents.session_service(IDLE_TIMEOUT_S))),
     documents.SESSIONS: ("sessions", {"GET": Redfish.session_list, "POST": Redfish.log_in}),
+    documents.EVENT_SERVICE: (
+        "event-service",
+        _read(lambda bmc: documents.event_service(RETRIES, bmc.site.outbox.retry_s)),
+    ),
+    documents.SUBSCRIPTIONS: ("subscriptions", {"GET": Redfish.subscription_list, "POST": Redfish.subscribe}),
+    documents.TEST_EVENT: ("test-event", {"POST": Redfish.test_event}),
 }
-_SESSION: Final[tuple[str, dict[str, Handler]]] = ("session", {"GET": Redfish.session, "DELETE": Redfish.log_out})
+# The members of collections whose members come and go, by the path of the collection.
+_MEMBERS: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
+    documents.SESSIONS: ("session", {"GET": Redfish.session, "DELETE": Redfish.log_out}),
+    documents.SUBSCRIPTIONS: ("subscription", {"GET": Redfish.subscription, "DELETE": Redfish.unsubscribe}),
+}
 
 # What needs no login, by method (DSP0266, "authentication requirements for resources").
 _OPEN: Final = {
@@ -226,59 +264,11 @@ _OPEN: Final = {
 
 
 def _route(path: str) -> tuple[str, dict[str, Handler]]:
-    if path.rpartition("/")[0] == documents.SESSIONS:
-        return _SESSION
-    if path not in ROUTES:
-        raise _not_found(path)
-    return ROUTES[path]
+    route = ROUTES.get(path) or _MEMBERS.get(path.rpartition("/")[0])
+    if route is None:
+        raise refusals.not_found(path)
+    return route
 
 
 def _last(request: Request) -> str:
     return request.path.rpartition("/")[2]
-
-
-def _body(request: Request, *, allowed: set[str]) -> dict[str, Any]:
-    try:
-        body = request.document()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        text = "The request body submitted was malformed JSON and could not be parsed by the receiving service."
-        raise RefusedError(HTTPStatus.BAD_REQUEST, "MalformedJSON", text)
-    _only(body, allowed)
-    return body
-
-
-def _only(fields: Mapping[str, Any], allowed: set[str]) -> None:
-    for name in sorted(set(fields) - allowed):
-        text = f"The property {name} is not in the list of valid properties for the resource."
-        raise RefusedError(HTTPStatus.BAD_REQUEST, "PropertyUnknown", text, name)
-
-
-def _choice(fields: Mapping[str, Any], name: str, kind: type[Choice], default: Choice) -> Choice:
-    value = fields.get(name, default)
-    if not isinstance(value, str) or value not in set(kind):
-        raise _wrong_value(name, value)
-    return kind(value)
-
-
-def _wrong_value(name: str, value: object) -> RefusedError:
-    text = f"The value {value!r} for the property {name} is not in the list of acceptable values."
-    return RefusedError(HTTPStatus.BAD_REQUEST, "PropertyValueNotInList", text, repr(value), name)
-
-
-def no_access() -> RefusedError:
-    """What who has no session and no right credentials is told."""
-    text = "There is no valid session established with the implementation."
-    return RefusedError(HTTPStatus.UNAUTHORIZED, "NoValidSession", text, WWW_Authenticate='Basic realm="BMC"')
-
-
-def _not_found(path: str) -> RefusedError:
-    text = f"The requested resource of type {path} was not found."
-    return RefusedError(HTTPStatus.NOT_FOUND, "ResourceMissingAtURI", text, path)
-
-
-def _method_not_allowed(request: Request, methods: Mapping[str, Handler]) -> RefusedError:
-    allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-    text = f"The method {request.method} is not allowed on this resource; allowed are: {allowed}."
-    return RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "OperationNotAllowed", text, Allow=allowed)

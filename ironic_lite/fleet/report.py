@@ -52,6 +52,7 @@ def fleet(whole: Fleet) -> dict[str, Any]:
         "listeners": _listeners(whole),
         "counts": _sums(whole),
         "faulty": Counter(device.faults.kind for device in whole.devices.values() if device.faults.kind is not None),
+        "events": whole.site.outbox.counts,
         "process": _process(),
     }
 

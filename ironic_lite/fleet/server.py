@@ -26,6 +26,7 @@ from ironic_lite.fleet.ipmi.bmc import Ipmi
 from ironic_lite.fleet.ipmi.endpoint import Endpoint
 from ironic_lite.fleet.listeners import EACH_LISTENS_MAX, EVERY_ADDRESS, Gate, listen_each
 from ironic_lite.fleet.machine import Machine
+from ironic_lite.fleet.outbox import Outbox
 from ironic_lite.fleet.redfish import Redfish
 from ironic_lite.fleet.settings import Settings
 
@@ -54,7 +55,13 @@ class Fleet:
         """Raises `OSError` when the CA's certificate cannot be written."""
         clock = clock if clock is not None else SystemClock()
         self.settings = settings
-        self.site = Site(clock, clock.monotonic(), settings.credentials, seeded(f"fleet {settings.seed}"))
+        self.site = Site(
+            clock,
+            clock.monotonic(),
+            settings.credentials,
+            seeded(f"fleet {settings.seed}"),
+            Outbox(settings.event_retry_s),
+        )
         self.devices: dict[str, Device] = {}
         self.redfish: dict[str, Redfish] = {}
         self.ipmi: dict[str, Ipmi] = {}
@@ -107,6 +114,7 @@ class Fleet:
             gate.close()
         self._udp.close()
         self._desk.close()
+        await self.site.outbox.close()
         for connection in list(itertools.chain.from_iterable(self.connections.values())):
             connection.close()
 

@@ -9,6 +9,7 @@ from typing import Final
 from ironic_lite.fleet.device import Credentials
 from ironic_lite.fleet.latency import NONE, Latency
 from ironic_lite.fleet.listeners import OWN_LISTENERS_MAX, addresses
+from ironic_lite.fleet.outbox import RETRY_S
 from ironic_lite.fleet.sessions import SLOTS, SLOTS_MAX
 
 FIRST_ADDRESS: Final = "127.77.0.1"
@@ -40,6 +41,7 @@ class Settings:
     loss: float = 0.0
     session_slots: int = SLOTS
     own_listeners: int = 0
+    event_retry_s: float = RETRY_S
     ca_file: Path | None = None
 
     def __post_init__(self) -> None:
@@ -51,6 +53,7 @@ class Settings:
         _within("The number of session slots", self.session_slots, 1, SLOTS_MAX)
         _within("The number of listeners of their own", self.own_listeners, 0, OWN_LISTENERS_MAX)
         _within("The power delay", self.power_delay_s, 0, 3600)
+        _within("The interval of an event's retries", self.event_retry_s, 0, 3600)
         _within("The loss", self.loss, 0, 1)
         addresses(self.first_address, self.size + self.ipmi_size)
 
