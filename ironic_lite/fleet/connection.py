@@ -13,14 +13,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from ironic_lite.fleet import control, documents
+from ironic_lite.fleet import control, documents, refusals
 from ironic_lite.fleet.channel import Channel
 from ironic_lite.fleet.device import Reach
 from ironic_lite.fleet.faults import Fault, Kind
 from ironic_lite.fleet.http import BODY_KIB, HEAD_KIB, BrokenRequestError, Request, Response, take_request
 from ironic_lite.fleet.quirks import Quirk
 from ironic_lite.fleet.redfish import Redfish
-from ironic_lite.fleet.refusals import no_access
 
 if TYPE_CHECKING:
     from ironic_lite.fleet.server import Fleet
@@ -190,11 +189,6 @@ class Connection:
         self._loop.call_later(apart_s, self._drip, wire, start + 1, apart_s)
 
 
-def _busy() -> Response:
-    document = documents.error("ServiceTemporarilyUnavailable", "The service is temporarily unavailable.", "5")
-    return Response(HTTPStatus.SERVICE_UNAVAILABLE, document, {"Retry-After": "5"})
-
-
 def _broken() -> Response:
     text = "The request failed due to an internal service error."
     return Response(HTTPStatus.INTERNAL_SERVER_ERROR, documents.error("InternalError", text))
@@ -205,8 +199,8 @@ def _garbage() -> Response:
 
 
 _INSTEAD: Final[dict[Kind, Callable[[], Response]]] = {
-    Kind.BUSY: _busy,
+    Kind.BUSY: lambda: refusals.busy().response,
     Kind.ERROR: _broken,
     Kind.GARBAGE: _garbage,
-    Kind.UNAUTHORIZED: lambda: no_access().response,
+    Kind.UNAUTHORIZED: lambda: refusals.no_access().response,
 }

@@ -33,6 +33,7 @@ class Request:
     body: bytes = b""
     version: str = "HTTP/1.1"
     query: str = ""
+    slash: bool = False  # whether the path had a trailing one
 
     @property
     def keeps_alive(self) -> bool:
@@ -108,7 +109,7 @@ def take_request(buffer: bytearray) -> Request | None:
     body = bytes(buffer[end + 4 : end + 4 + length])
     del buffer[: end + 4 + length]
     path, _, query = target.partition("?")
-    return Request(method, path.rstrip("/") or "/", headers, body, version, query)
+    return Request(method, path.rstrip("/") or "/", headers, body, version, query, path.endswith("/"))
 
 
 def _head(text: str) -> tuple[str, str, str, dict[str, str]]:

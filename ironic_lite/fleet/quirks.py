@@ -14,6 +14,12 @@ class Quirk(StrEnum):
     MODE_FOLLOWS = "mode-follows"  # Supermicro: a new boot source without a mode sets the mode back to Legacy
     CLOSES = "closes"  # many: no connection is kept, each answer says so
     CHUNKED = "chunked"  # some: bodies come in chunks, without a length
+    REDIRECTS = "redirects"  # some: /redfish/v1 without its slash is answered 308, with where to go
+    SLOW_ROOT = "slow-root"  # Lenovo: the service root takes three seconds
+    NO_SESSIONS = "no-sessions"  # some: POST of a session is 404, only Basic authentication works
+    NO_BASIC = "no-basic"  # some: Basic authentication is refused, only sessions work
+    STALE_ETAG = "stale-etag"  # several: the ETag of the system does not change with its power
+    BUSY_AFTER_RESET = "busy-after-reset"  # Dell: 503 to everything but GET for five seconds after a reset
     EVENTS_LOST = "events-lost"  # subscriptions are taken, and nothing is ever sent
     EVENTS_TWICE = "events-twice"  # each event is sent twice
     EVENTS_LATE = "events-late"  # events come up to two seconds late, and so in any order

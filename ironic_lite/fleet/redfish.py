@@ -18,6 +18,8 @@ from ironic_lite.fleet.sessions import IDLE_TIMEOUT_S, Sessions, SlotsTakenError
 
 Handler = Callable[["Redfish", Request], Response]
 
+SLOW_ROOT_S: Final = 3.0
+BUSY_S: Final = 5.0
 _SETTLES: Final = {
     Reset.ON: Power.ON,
     Reset.FORCE_ON: Power.ON,
@@ -36,6 +38,7 @@ class Redfish(Device):
         self.sessions = Sessions(site.clock, slots)
         super().__init__(site, address, identity, machine, self.sessions)
         self.subscriptions = events.Subscriptions(self, site.outbox)
+        self._busy_until_s = 0.0
         self._system: tuple[tuple[Any, ...], Response] | None = None
 
     def answer(self, request: Request) -> Response:
@@ -43,6 +46,8 @@ class Redfish(Device):
         try:
             if request.path not in _OPEN.get(request.method, ()):
                 self.authorize(request)
+            if self.quirks:
+                self._mind_quirks(request)
             _, methods = _route(request.path)
             handler = methods.get("GET" if request.method == "HEAD" else request.method)
             if handler is None:
@@ -65,13 +70,24 @@ class Redfish(Device):
         token, basic = request.headers.get("x-auth-token"), request.headers.get("authorization")
         if token is not None and self.sessions.touch(token):
             return
-        if token is None and basic is not None and self.site.account.match_basic(basic):
+        takes_basic = token is None and Quirk.NO_BASIC not in self.quirks
+        if takes_basic and basic is not None and self.site.account.match_basic(basic):
             return
         raise refusals.no_access()
 
-    def slowness_s(self, _request: Request) -> float:
+    def slowness_s(self, request: Request) -> float:
         """Seconds that this BMC takes longer for such a request than for others."""
-        return 0.0
+        return SLOW_ROOT_S if Quirk.SLOW_ROOT in self.quirks and request.path == documents.ROOT else 0.0
+
+    def _mind_quirks(self, request: Request) -> None:
+        """Raise `RefusedError` where a quirk answers instead."""
+        if Quirk.REDIRECTS in self.quirks and request.path == documents.ROOT and not request.slash:
+            raise refusals.moved(f"{documents.ROOT}/")
+        if Quirk.NO_SESSIONS in self.quirks and request.path == documents.SESSIONS and request.method == "POST":
+            raise refusals.not_found(request.path)
+        busy = Quirk.BUSY_AFTER_RESET in self.quirks and self.site.clock.monotonic() < self._busy_until_s
+        if busy and request.method not in {"GET", "HEAD"}:
+            raise refusals.busy()
 
     def system(self, request: Request) -> Response:
         """GET of the system, with an ETag that changes with the document."""
@@ -84,10 +100,11 @@ class Redfish(Device):
         """The answer with the system's document, which is made anew only when the machine has changed."""
         machine, shown = self.machine, self.shown_power
         boot = machine.boot_enabled, machine.boot_mode, machine.boot_source, machine.http_boot_uri
-        state = shown, machine.health, boot
+        state = shown, machine.health, boot, Quirk.STALE_ETAG in self.quirks
         if self._system is None or self._system[0] != state:
             raw = json.dumps(documents.system(self.identity, machine, shown)).encode()
-            headers = {"ETag": f'"{zlib.crc32(raw):08x}"', "Allow": "GET, HEAD, PATCH"}
+            tagged = self.identity.serial.encode() if Quirk.STALE_ETAG in self.quirks else raw
+            headers = {"ETag": f'"{zlib.crc32(tagged):08x}"', "Allow": "GET, HEAD, PATCH"}
             self._system = state, Response(HTTPStatus.OK, headers=headers, raw=raw)
         return self._system[1]
 
@@ -144,6 +161,7 @@ class Redfish(Device):
         except StandbyError:
             text = "The request could not be performed because the resource is in standby."
             raise refusals.RefusedError(HTTPStatus.CONFLICT, "ResourceInStandby", text) from None
+        self._busy_until_s = self.site.clock.monotonic() + BUSY_S
         return Response(HTTPStatus.NO_CONTENT)
 
     def log_in(self, request: Request) -> Response:

@@ -74,6 +74,17 @@ def not_found(path: str) -> RefusedError:
     return RefusedError(HTTPStatus.NOT_FOUND, "ResourceMissingAtURI", text, path)
 
 
+def moved(path: str) -> RefusedError:
+    """A resource that is at another path."""
+    return RefusedError(HTTPStatus.PERMANENT_REDIRECT, "Success", f"The resource is at {path}.", Location=path)
+
+
+def busy() -> RefusedError:
+    """A service that has no time now."""
+    text = "The service is temporarily unavailable."
+    return RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceTemporarilyUnavailable", text, "5", Retry_After="5")
+
+
 def method_not_allowed(request: Request, methods: Iterable[str]) -> RefusedError:
     """A method that the resource does not take."""
     known = list(methods)

@@ -13,10 +13,10 @@ import ssl
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from ironic_lite.clock import Clock, SystemClock, seeded
-from ironic_lite.fleet.certificates import Certificates
 from ironic_lite.fleet.connection import CONNECTIONS_MAX, IDLE_S, Connection
 from ironic_lite.fleet.control import Control
 from ironic_lite.fleet.desk import ADDRESS as CONTROL_ADDRESS
@@ -29,6 +29,9 @@ from ironic_lite.fleet.machine import Machine
 from ironic_lite.fleet.outbox import Outbox
 from ironic_lite.fleet.redfish import Redfish
 from ironic_lite.fleet.settings import Settings
+
+if TYPE_CHECKING:
+    from ironic_lite.fleet.certificates import Certificates
 
 PROGRESS_EVERY: Final = 1000
 _SWEEP_S: Final = 5.0
@@ -69,7 +72,7 @@ class Fleet:
         self.connections: dict[str, set[Connection]] = {address: set() for address in self.redfish}
         self.control = Control(self)
         self.bmcs: tuple[Bmc, ...] = ()
-        self._certificates = Certificates(clock, settings.ca_file) if settings.ca_file is not None else None
+        self._certificates = _certificates(clock, settings.ca_file) if settings.ca_file is not None else None
         self._gates: dict[str, Gate] = {}
         self._udp = Endpoint(self.site, self.ipmi, settings.ipmi_port, settings.loss)
         self._desk = Desk(self.control, settings.control_port)
@@ -209,6 +212,12 @@ class Fleet:
             elif connection.idle_since_s is not None and connection.idle_since_s < idle_since_s:
                 connection.close()
         self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
+
+
+def _certificates(clock: Clock, ca_file: Path) -> Certificates:
+    from ironic_lite.fleet.certificates import Certificates  # noqa: PLC0415  # heavy, and most fleets are plain
+
+    return Certificates(clock, ca_file)
 
 
 def _serial(seed: int, index: int) -> str:
