@@ -112,6 +112,7 @@ class Device:
         self.faults = Faults()
         self.quirks: frozenset[Quirk] = NO_QUIRKS
         self.latency: Latency = NONE
+        self.sensor_latency: Latency = NONE  # on top, for what reads sensors
         self.tally = Tally()
         self._shown_until: tuple[Power, float] | None = None
         self._down_until_s = 0.0
@@ -136,9 +137,17 @@ class Device:
         """Seconds that the next answer takes."""
         return 0.0 if self.latency is NONE else self.latency.sample(self.site.chance)
 
+    def sensor_delay_s(self) -> float:
+        """Seconds that the next answer with readings takes longer than others."""
+        return 0.0 if self.sensor_latency is NONE else self.sensor_latency.sample(self.site.chance)
+
     def set_latency(self, latency: Latency) -> None:
         """Answer so from now on."""
         self.latency = latency.of_one_bmc(self.site.chance)
+
+    def set_sensor_latency(self, latency: Latency) -> None:
+        """Tell readings so much later from now on."""
+        self.sensor_latency = latency.of_one_bmc(self.site.chance)
 
     def readings(self) -> sensors.Readings:
         """What the sensors read now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ironic_lite.fleet.device import Identity
@@ -12,7 +13,11 @@ ROOT: Final = "/redfish/v1"
 SYSTEMS, SYSTEM = f"{ROOT}/Systems", f"{ROOT}/Systems/1"
 RESET, SECURE_BOOT = f"{SYSTEM}/Actions/ComputerSystem.Reset", f"{SYSTEM}/SecureBoot"
 CHASSIS, ENCLOSURE = f"{ROOT}/Chassis", f"{ROOT}/Chassis/1"
-THERMAL, POWER = f"{ENCLOSURE}/Thermal", f"{ENCLOSURE}/Power"
+THERMAL, POWER, SENSORS = f"{ENCLOSURE}/Thermal", f"{ENCLOSURE}/Power", f"{ENCLOSURE}/Sensors"
+STORAGE, CONTROLLER = f"{SYSTEM}/Storage", f"{SYSTEM}/Storage/1"
+DRIVES: Final = f"{CONTROLLER}/Drives"
+DRIVE_PATHS: Final = (f"{DRIVES}/1", f"{DRIVES}/2")
+READINGS: Final = frozenset({THERMAL, POWER, SENSORS})
 MANAGERS, MANAGER = f"{ROOT}/Managers", f"{ROOT}/Managers/BMC"
 EVENT_SERVICE, SUBSCRIPTIONS = f"{ROOT}/EventService", f"{ROOT}/EventService/Subscriptions"
 TEST_EVENT: Final = f"{EVENT_SERVICE}/Actions/EventService.SubmitTestEvent"
@@ -57,7 +62,11 @@ def root(identity: Identity) -> Document:
         "UUID": identity.uuid,
         "Vendor": identity.manufacturer,
         "Product": identity.model,
-        "ProtocolFeaturesSupported": {"ExpandQuery": {}, "FilterQuery": False, "SelectQuery": False},
+        "ProtocolFeaturesSupported": {
+            "ExpandQuery": {"NoLinks": True, "ExpandAll": False, "Links": False, "Levels": False},
+            "FilterQuery": False,
+            "SelectQuery": False,
+        },
         **{name: {"@odata.id": path} for name, path in parts.items()},
         "Links": {"Sessions": {"@odata.id": SESSIONS}},
     }
@@ -98,6 +107,7 @@ def system(identity: Identity, machine: Machine, shown: Power) -> Document:
         ProcessorSummary={"Count": 2, "Model": "Simulated CPU", "Status": status(Health.OK)},
         MemorySummary={"TotalSystemMemoryGiB": 256, "Status": status(Health.OK)},
         SecureBoot={"@odata.id": SECURE_BOOT},
+        Storage={"@odata.id": STORAGE},
         Links={"Chassis": _links(ENCLOSURE), "ManagedBy": _links(MANAGER)},
         Actions={"#ComputerSystem.Reset": {"target": RESET, "ResetType@Redfish.AllowableValues": list(Reset)}},
     )
@@ -127,6 +137,7 @@ def enclosure(identity: Identity, machine: Machine, shown: Power) -> Document:
         Status=status(machine.health),
         Thermal={"@odata.id": THERMAL},
         Power={"@odata.id": POWER},
+        Sensors={"@odata.id": SENSORS},
         Links={"ComputerSystems": _links(SYSTEM), "ManagedBy": _links(MANAGER)},
     )
 
@@ -183,6 +194,51 @@ def power(identity: Identity, readings: Readings) -> Document:
 def _member(path: str, group: str, index: int, name: str) -> Document:
     where = f"{path}#/{group}/{index}"
     return {"@odata.id": where, "MemberId": str(index), "Name": name, "Status": status(Health.OK)}
+
+
+def sensors(readings: Readings) -> list[Document]:
+    """Every reading as a Sensor of its own."""
+    groups: list[tuple[str, str, Mapping[str, float]]] = [
+        ("Temperature", "Cel", readings.temperatures_c),
+        ("Rotational", "{rev}/min", readings.fans_rpm),
+        ("Power", "W", readings.supplies_w),
+        ("Voltage", "V", readings.lines_v),
+    ]
+    return [
+        _document(
+            f"{SENSORS}/{name}{kind}",
+            "Sensor.v1_2_0.Sensor",
+            f"{name} {kind.lower()}",
+            Reading=value,
+            ReadingType=kind,
+            ReadingUnits=unit,
+            Status=status(Health.OK),
+        )
+        for kind, unit, values in groups
+        for name, value in values.items()
+    ]
+
+
+def storage() -> Document:
+    """The one storage controller."""
+    return _document(
+        CONTROLLER, "Storage.v1_10_0.Storage", "Storage", Status=status(Health.OK), Drives=_links(*DRIVE_PATHS)
+    )
+
+
+def drive(path: str, identity: Identity, health: Health) -> Document:
+    """One drive; its health is the machine's."""
+    return _document(
+        path,
+        "Drive.v1_11_0.Drive",
+        f"Drive {path.rpartition('/')[2]}",
+        Manufacturer=identity.manufacturer,
+        Model="Simulated Drive",
+        SerialNumber=f"{identity.serial}-D{path.rpartition('/')[2]}",
+        CapacityBytes=960197124096,
+        MediaType="SSD",
+        Status=status(health),
+    )
 
 
 def manager(identity: Identity) -> Document:

@@ -26,7 +26,7 @@ ORDERS_MAX: Final = 10000
 AT_MAX_S: Final = 7 * 24 * 3600.0
 KINDS: Final = ("redfish", "ipmi")
 _WHICH: Final = ("kind", "share", "first")
-_WHAT: Final = ("faults", "quirks", "latency", "health", "reset")
+_WHAT: Final = ("faults", "quirks", "latency", "sensor_latency", "health", "reset")
 _FIELDS: Final = ("bmcs", "at", *_WHAT)
 
 
@@ -84,6 +84,7 @@ class Order:
     faults: tuple[Fault, ...] | None = None
     quirks: frozenset[Quirk] | None = None
     latency: Latency | None = None
+    sensor_latency: Latency | None = None
     health: Health | None = None
     reset: Reset | None = None
 
@@ -101,6 +102,7 @@ class Order:
             _faults(value["faults"]) if "faults" in value else None,
             parse_quirks(value["quirks"]) if "quirks" in value else None,
             parse_latency(value["latency"]) if "latency" in value else None,
+            parse_latency(value["sensor_latency"]) if "sensor_latency" in value else None,
             parse_health(value["health"]) if "health" in value else None,
             parse_reset(value["reset"]) if "reset" in value else None,
         )
@@ -108,16 +110,21 @@ class Order:
     def carry_out(self, devices: Iterable[Device]) -> None:
         """Do it. A reset that a machine without power does not take is left out."""
         for device in devices:
-            if self.faults is not None:
-                device.faults.set(self.faults)
-            if self.quirks is not None:
-                device.quirks = self.quirks
-            if self.latency is not None:
-                device.set_latency(self.latency)
+            self._change_manners(device)
             if self.health is not None:
                 device.machine.health = self.health
             if self.reset is not None:
                 _press(device, self.reset)
+
+    def _change_manners(self, device: Device) -> None:
+        if self.faults is not None:
+            device.faults.set(self.faults)
+        if self.quirks is not None:
+            device.quirks = self.quirks
+        if self.latency is not None:
+            device.set_latency(self.latency)
+        if self.sensor_latency is not None:
+            device.set_sensor_latency(self.sensor_latency)
 
 
 def read_script(path: Path) -> list[Order]:
@@ -163,7 +170,7 @@ def parse_latency(value: object) -> Latency:
     try:
         return Latency.parse(str(value))
     except LatencyError as exc:
-        raise ScriptError(f"In the field latency, {exc}") from exc
+        raise ScriptError(f"In a latency, {exc}") from exc
 
 
 def parse_reset(value: object) -> Reset:

@@ -14,6 +14,7 @@ class Quirk(StrEnum):
     MODE_FOLLOWS = "mode-follows"  # Supermicro: a new boot source without a mode sets the mode back to Legacy
     CLOSES = "closes"  # many: no connection is kept, each answer says so
     CHUNKED = "chunked"  # some: bodies come in chunks, without a length
+    NO_EXPAND = "no-expand"  # older ones: 400 for $expand
     REDIRECTS = "redirects"  # some: /redfish/v1 without its slash is answered 308, with where to go
     SLOW_ROOT = "slow-root"  # Lenovo: the service root takes three seconds
     NO_SESSIONS = "no-sessions"  # some: POST of a session is 404, only Basic authentication works

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from ironic_lite.fleet import documents, events, refusals
 from ironic_lite.fleet.device import Device, Identity, Site
@@ -77,6 +78,8 @@ class Redfish(Device):
 
     def slowness_s(self, request: Request) -> float:
         """Seconds that this BMC takes longer for such a request than for others."""
+        if request.path in documents.READINGS or request.path.startswith(f"{documents.SENSORS}/"):
+            return self.sensor_delay_s()
         return SLOW_ROOT_S if Quirk.SLOW_ROOT in self.quirks and request.path == documents.ROOT else 0.0
 
     def _mind_quirks(self, request: Request) -> None:
@@ -197,6 +200,28 @@ class Redfish(Device):
         paths = [f"{documents.SESSIONS}/{ident}" for ident in self.sessions.ids()]
         return Response(HTTPStatus.OK, documents.collection(documents.SESSIONS, "Session", *paths))
 
+    def sensor_list(self, request: Request) -> Response:
+        """GET of the sensors: links to them, or with `$expand` all of them whole."""
+        expanded = "$expand" in parse_qs(request.query, keep_blank_values=True)
+        if expanded and Quirk.NO_EXPAND in self.quirks:
+            raise refusals.wrong_query("$expand")
+        whole = documents.sensors(self.readings())
+        document = documents.collection(documents.SENSORS, "Sensor", *(one["@odata.id"] for one in whole))
+        return Response(HTTPStatus.OK, document | {"Members": whole} if expanded else document)
+
+    def sensor(self, request: Request) -> Response:
+        """GET of one sensor."""
+        for sensor in documents.sensors(self.readings()):
+            if sensor["@odata.id"] == request.path:
+                return Response(HTTPStatus.OK, sensor)
+        raise refusals.not_found(request.path)
+
+    def drive(self, request: Request) -> Response:
+        """GET of one drive."""
+        if request.path not in documents.DRIVE_PATHS:
+            raise refusals.not_found(request.path)
+        return Response(HTTPStatus.OK, documents.drive(request.path, self.identity, self.machine.health))
+
     def subscription_list(self, _request: Request) -> Response:
         """GET of the subscriptions."""
         paths = [f"{documents.SUBSCRIPTIONS}/{ident}" for ident in self.subscriptions.by_id]
@@ -253,6 +278,12 @@ ROUTES: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
     ),
     documents.THERMAL: ("thermal", _read(lambda bmc: documents.thermal(bmc.readings()))),
     documents.POWER: ("power", _read(lambda bmc: documents.power(bmc.identity, bmc.readings()))),
+    documents.SENSORS: ("sensors", {"GET": Redfish.sensor_list}),
+    documents.STORAGE: (
+        "storage-list",
+        _read(lambda _: documents.collection(documents.STORAGE, "Storage", documents.CONTROLLER)),
+    ),
+    documents.CONTROLLER: ("storage", _read(lambda _: documents.storage())),
     documents.MANAGERS: (
         "managers",
         _read(lambda _: documents.collection(documents.MANAGERS, "Manager", documents.MANAGER)),
@@ -271,6 +302,8 @@ ROUTES: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
 _MEMBERS: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
     documents.SESSIONS: ("session", {"GET": Redfish.session, "DELETE": Redfish.log_out}),
     documents.SUBSCRIPTIONS: ("subscription", {"GET": Redfish.subscription, "DELETE": Redfish.unsubscribe}),
+    documents.SENSORS: ("sensor", {"GET": Redfish.sensor}),
+    documents.DRIVES: ("drive", {"GET": Redfish.drive}),
 }
 
 # What needs no login, by method (DSP0266, "authentication requirements for resources").

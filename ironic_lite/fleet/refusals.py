@@ -56,6 +56,12 @@ def wrong_value(name: str, value: object) -> RefusedError:
     return RefusedError(HTTPStatus.BAD_REQUEST, "PropertyValueNotInList", text, repr(value), name)
 
 
+def wrong_query(name: str) -> RefusedError:
+    """A query parameter that is not supported."""
+    text = f"The query parameter {name} is not supported on the target resource."
+    return RefusedError(HTTPStatus.BAD_REQUEST, "QueryNotSupportedOnResource", text)
+
+
 def missing(name: str) -> RefusedError:
     """A property that must be there."""
     text = f"The property {name} is a required property and must be included in the request."

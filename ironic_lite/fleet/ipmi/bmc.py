@@ -96,7 +96,9 @@ class Ipmi(Device):
         sealed = keys.seal(message.answer(*answer), session.console_id, session.sent)
         if which == commands.CLOSE_SESSION or self.faults.meet(Kind.CLOSES_IDLE):
             self.sessions.end(session)
-        return _spoiled(sealed, fault)
+        reply = _spoiled(sealed, fault)
+        reads = self.sensor_delay_s() if which == commands.READING else 0.0
+        return reply._replace(delay_s=reply.delay_s + reads) if reads else reply
 
     def _open(self, kind: int, payload: bytes) -> Reply | None:
         """One of the three requests that open a session."""

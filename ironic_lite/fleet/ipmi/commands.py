@@ -16,6 +16,7 @@ INVALID_COMMAND, OUT_OF_RANGE, BAD_LENGTH, NOT_PRESENT, BAD_FIELD = 0xC1, 0xC9, 
 NOT_NOW, CANNOT_RETURN, UNSUPPORTED_PARAMETER = 0xD5, 0xCA, 0x80
 CHASSIS, SENSOR, APPLICATION, STORAGE = 0x00, 0x04, 0x06, 0x0A
 CLOSE_SESSION: Final = (APPLICATION, 0x3C)
+READING: Final = (SENSOR, 0x2D)
 
 Answer = tuple[int, bytes]
 Handler = Callable[[Device, bytes], Answer]
@@ -177,7 +178,7 @@ COMMANDS: Final[dict[tuple[int, int], tuple[str, Handler]]] = {
     (CHASSIS, 0x08): ("set-boot-options", _set_boot_options),
     (CHASSIS, 0x09): ("get-boot-options", _get_boot_options),
     (SENSOR, 0x27): ("thresholds", _thresholds),
-    (SENSOR, 0x2D): ("reading", _reading),
+    READING: ("reading", _reading),
     (APPLICATION, 0x01): ("device-id", _constant(_DEVICE_ID)),
     (APPLICATION, 0x04): ("self-test", _constant(b"\x55\x00")),
     (APPLICATION, 0x37): ("guid", _guid),

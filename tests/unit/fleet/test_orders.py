@@ -52,9 +52,17 @@ def test_a_share_is_drawn_by_the_seed(whole: Fleet) -> None:
 def test_an_order_does_all_that_it_says_and_leaves_the_rest(whole: Fleet) -> None:
     device, other = whole.devices["127.77.0.5"], whole.devices["127.77.0.6"]
     faults = [{"fault": "503", "times": 2}, {"fault": "hang"}]
-    order = {"bmcs": device.address, "faults": faults, "latency": "0.5", "health": "Warning", "reset": "On"}
+    order = {
+        "bmcs": device.address,
+        "faults": faults,
+        "latency": "0.5",
+        "sensor_latency": "9",
+        "health": "Warning",
+        "reset": "On",
+    }
     whole.control.carry_out(Order.parse(order))
     assert (device.faults.kind, device.delay_s(), device.machine.health) == (Kind.BUSY, 0.5, "Warning")
+    assert device.sensor_delay_s() == 9.0
     assert device.machine.power is Power.ON
     assert [(one.by, one.kind, one.before) for one in device.machine.ledger] == [(FRONT_PANEL, Reset.ON, Power.OFF)]
     assert (other.faults.kind, other.machine.power) == (None, Power.OFF)
@@ -65,7 +73,7 @@ def test_an_order_does_all_that_it_says_and_leaves_the_rest(whole: Fleet) -> Non
 @pytest.mark.parametrize(
     ("order", "told"),
     [
-        ({}, "faults, quirks, latency, health, reset"),
+        ({}, "faults, quirks, latency, sensor_latency, health, reset"),
         ({"reset": "On", "who": "me"}, "bmcs, at and one or more"),
         ({"reset": "Explode"}, "On, ForceOn"),
         ({"reset": "On", "at": -1}, "seconds from the start"),

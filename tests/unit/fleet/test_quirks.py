@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from tests.waiting import until
 
 SYSTEM = "/redfish/v1/Systems/1"
 RESET = f"{SYSTEM}/Actions/ComputerSystem.Reset"
+SENSORS = "/redfish/v1/Chassis/1/Sensors"
 SESSIONS = "/redfish/v1/SessionService/Sessions"
 PXE = {"BootSourceOverrideTarget": "Pxe"}
 ONCE = {"BootSourceOverrideEnabled": "Once"}
@@ -78,6 +80,24 @@ def test_some_frame_their_answers_in_another_way(process: FleetProcess, bmc: Bmc
     )
     connections = process.rule("GET", f"/counts?address={bmc.address}")["connections"]
     assert connections == (3 if quirk == "closes" else 2)  # one of them for the quirk
+
+
+def test_sensors_are_told_at_once_but_by_those_that_cannot_expand(process: FleetProcess, bmc: Bmc) -> None:
+    links = process.ask(bmc, "GET", SENSORS).document["Members"]
+    whole = process.ask(bmc, "GET", f"{SENSORS}?$expand=.").document["Members"]
+    assert [one["@odata.id"] for one in links] == [one["@odata.id"] for one in whole]
+    assert {one["ReadingType"] for one in whole} == {"Temperature", "Rotational", "Power", "Voltage"}
+    assert process.ask(bmc, "GET", links[0]["@odata.id"]).document["Reading"] == pytest.approx(whole[0]["Reading"], 0.1)
+    process.set_quirks(bmc, "no-expand")
+    assert process.ask(bmc, "GET", f"{SENSORS}?$expand=.").status == 400
+
+
+def test_sensors_may_take_longer_than_the_rest(process: FleetProcess, bmc: Bmc) -> None:
+    process.order(bmcs=bmc.address, sensor_latency="60")
+    impatient = http.client.HTTPConnection(bmc.address, bmc.port, timeout=0.3)
+    with contextlib.closing(impatient), pytest.raises(TimeoutError):
+        ask(impatient, "GET", "/redfish/v1/Chassis/1/Thermal")
+    assert process.ask(bmc, "GET", SYSTEM).status == 200
 
 
 def test_some_send_who_forgets_the_slash_elsewhere(process: FleetProcess, bmc: Bmc) -> None:
