@@ -41,6 +41,10 @@ class Tally:
     def begin(self, request: str) -> None:
         """A request was taken; each is followed by one `end`."""
         self.requests[request] += 1
+        self.enter()
+
+    def enter(self) -> None:
+        """A request that was counted already is under way; each is followed by one `end`."""
         self.in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self.in_flight)
 

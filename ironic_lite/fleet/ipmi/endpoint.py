@@ -76,10 +76,15 @@ class Endpoint:
         if reply is None or self._loses():
             return
         delay_s = reply.delay_s + bmc.delay_s()
+        bmc.tally.enter()
         if delay_s:
-            asyncio.get_running_loop().call_later(delay_s, self._send, address, reply.datagram, client)
+            asyncio.get_running_loop().call_later(delay_s, self._answer, bmc, address, reply.datagram, client)
         else:
-            self._send(address, reply.datagram, client)
+            self._answer(bmc, address, reply.datagram, client)
+
+    def _answer(self, bmc: Ipmi, address: bytes, datagram: bytes, client: Any) -> None:
+        bmc.tally.end()
+        self._send(address, datagram, client)
 
     def _send(self, address: bytes, datagram: bytes, client: Any) -> None:
         if self._socket is None:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from ironic_lite.fleet.server import Bmc
-from tests.parts.fleet import FleetProcess, ask, fleet
+from tests.parts import rmcp
+from tests.parts.fleet import PASSWORD, USERNAME, FleetProcess, ask, fleet
 from tests.waiting import until
 
 SYSTEM = "/redfish/v1/Systems/1"
@@ -55,6 +56,22 @@ def test_what_goes_on_at_the_same_time_is_counted(process: FleetProcess, bmc: Bm
             alone.recv(65536)
         told = counts(process, bmc)
         assert (told["connected_max"], told["in_flight_max"], told["pipelined"]) == (1, 1, 0)
+
+
+def test_ipmi_requests_under_way_are_counted_too(process: FleetProcess) -> None:
+    ipmi = process.bmcs[3]
+    process.order(bmcs=ipmi.address, latency="0.2")
+    greeting = rmcp.visit(USERNAME, PASSWORD)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hasty:
+        hasty.settimeout(10)
+        first = next(greeting)
+        for _ in range(2):
+            hasty.sendto(first, (ipmi.address, ipmi.port))
+        until(lambda: counts(process, ipmi)["in_flight"] == 2)
+        hasty.recv(2048)
+        hasty.recv(2048)
+    told = counts(process, ipmi)
+    assert (told["in_flight"], told["in_flight_max"], told["total"]) == (0, 2, 2)
 
 
 def test_a_request_that_does_not_wait_for_the_answer_before_it_is_counted(process: FleetProcess, bmc: Bmc) -> None:

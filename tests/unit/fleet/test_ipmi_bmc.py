@@ -1,4 +1,4 @@
-"""The IPMI BMC without a network: sessions, slots, time, what is dropped. ipmitool and pyghmi have tests of their own."""
+"""The IPMI BMC without a network: sessions, slots, time, what is dropped. ipmitool and pyghmi are tested elsewhere."""
 
 from __future__ import annotations
 
