@@ -25,10 +25,11 @@ from ironic_lite.fleet.outbox import RETRY_S
 from ironic_lite.fleet.quirks import Quirk
 from ironic_lite.fleet.server import Fleet
 from ironic_lite.fleet.sessions import SLOTS
-from ironic_lite.fleet.settings import FIRST_ADDRESS, Settings
+from ironic_lite.fleet.settings import FIRST_ADDRESS, Settings, SettingsError
 
 PASSWORD_VARIABLE: Final = "IRONIC_LITE_FLEET_PASSWORD"  # noqa: S105  # the name of a variable, not a password
 
+_OTHER_DESCRIPTORS: Final = 50
 _EPILOG: Final = f"""
 When every BMC listens, one line of JSON is printed (on a terminal, a summary of it):
 {{"bmcs": [{{"address", "port", "url", "serial", "protocol"}}, ...], "control": URL}}.
@@ -126,10 +127,11 @@ def _latency(text: str) -> Latency:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to end. 0, or 2 when the settings, the addresses, the ports or the script cannot be used."""
     args = parser().parse_args(arguments)
-    _allow_many_sockets()
     try:
+        settings = _settings(args)
+        _allow_descriptors(settings)
         orders = read_script(args.script) if args.script is not None else []
-        fleet = Fleet(_settings(args), progress=_tell_progress)
+        fleet = Fleet(settings, progress=_tell_progress)
         for order in orders:
             order.choice.among(fleet.devices, args.seed)
         asyncio.run(_serve(fleet, orders))
@@ -159,10 +161,18 @@ def _settings(args: argparse.Namespace) -> Settings:
     )
 
 
-def _allow_many_sockets() -> None:
-    """Raise the limit of open files as far as this user may: a client's connection is one."""
+def _allow_descriptors(settings: Settings) -> None:
+    """Raise the limit of open files as far as this user may: a listener is one, and a client's connection.
+
+    Raises `SettingsError` when the listeners alone need more.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    needed = settings.listeners + _OTHER_DESCRIPTORS
+    if needed > hard:
+        raise SettingsError(f"{settings.listeners} listeners need {needed} open files; this user may have {hard}.")
+    if needed + settings.size > hard:
+        _tell(f"Not every BMC can have a client at the same time: this user may have {hard} open files.")
 
 
 async def _serve(fleet: Fleet, orders: Sequence[Order]) -> None:

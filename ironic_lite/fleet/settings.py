@@ -8,7 +8,7 @@ from typing import Final
 
 from ironic_lite.fleet.device import Credentials
 from ironic_lite.fleet.latency import NONE, Latency
-from ironic_lite.fleet.listeners import OWN_LISTENERS_MAX, addresses
+from ironic_lite.fleet.listeners import EACH_LISTENS_MAX, OWN_LISTENERS_MAX, addresses
 from ironic_lite.fleet.outbox import RETRY_S
 from ironic_lite.fleet.sessions import SLOTS, SLOTS_MAX
 
@@ -56,6 +56,11 @@ class Settings:
         _within("The interval of an event's retries", self.event_retry_s, 0, 3600)
         _within("The loss", self.loss, 0, 1)
         addresses(self.first_address, self.size + self.ipmi_size)
+
+    @property
+    def listeners(self) -> int:
+        """How many sockets the Redfish BMCs listen on."""
+        return self.size if self.size <= EACH_LISTENS_MAX else self.own_listeners + 1
 
     def redfish_addresses(self) -> list[str]:
         """Where the Redfish BMCs are."""

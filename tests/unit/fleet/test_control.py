@@ -37,7 +37,7 @@ def counts(process: FleetProcess, bmc: Bmc) -> dict[str, int]:
 
 
 def test_what_goes_on_at_the_same_time_is_counted(process: FleetProcess, bmc: Bmc) -> None:
-    process.order(bmcs=bmc.address, latency="0.2")
+    process.order(bmcs=bmc.address, latency="0.5")
     with (
         socket.create_connection((bmc.address, bmc.port), timeout=10) as first,
         socket.create_connection((bmc.address, bmc.port), timeout=10) as second,
@@ -60,14 +60,13 @@ def test_what_goes_on_at_the_same_time_is_counted(process: FleetProcess, bmc: Bm
 
 def test_ipmi_requests_under_way_are_counted_too(process: FleetProcess) -> None:
     ipmi = process.bmcs[3]
-    process.order(bmcs=ipmi.address, latency="0.2")
+    process.order(bmcs=ipmi.address, latency="1")
     greeting = rmcp.visit(USERNAME, PASSWORD)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hasty:
         hasty.settimeout(10)
         first = next(greeting)
         for _ in range(2):
             hasty.sendto(first, (ipmi.address, ipmi.port))
-        until(lambda: counts(process, ipmi)["in_flight"] == 2)
         hasty.recv(2048)
         hasty.recv(2048)
     told = counts(process, ipmi)
@@ -75,7 +74,7 @@ def test_ipmi_requests_under_way_are_counted_too(process: FleetProcess) -> None:
 
 
 def test_a_request_that_does_not_wait_for_the_answer_before_it_is_counted(process: FleetProcess, bmc: Bmc) -> None:
-    process.order(bmcs=bmc.address, faults=[{"fault": "slow", "seconds": 0.2}])
+    process.order(bmcs=bmc.address, faults=[{"fault": "hang"}])
     with socket.create_connection((bmc.address, bmc.port), timeout=10) as hasty:
         hasty.sendall(GET)
         until(lambda: counts(process, bmc)["in_flight"] == 1)

@@ -142,7 +142,7 @@ def test_a_crashed_bmc_is_gone_for_its_time_and_has_forgotten_its_sessions(proce
     def is_back() -> bool:
         try:
             return process.ask(bmc, "GET", SYSTEM, authorization="", x_auth_token=token).status == 401
-        except ConnectionRefusedError:
+        except ConnectionError:
             return False
 
     until(is_back)

@@ -82,3 +82,12 @@ def test_an_option_that_makes_no_sense_is_told_what_would(option: str, told: str
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_more_listeners_than_descriptors_are_refused() -> None:
+    limited = 'ulimit -n 200; exec "$0" -m ironic_lite.fleet --size 300 < /dev/null'
+    done = subprocess.run(
+        ["sh", "-c", limited, sys.executable], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert "300 listeners need 350 open files; this user may have 200" in done.stderr
