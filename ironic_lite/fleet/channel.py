@@ -16,7 +16,9 @@ import ssl
 import struct
 from typing import Final, Protocol
 
-_READ_BYTES: Final = 16384  # one TLS record; larger buffers are mapped and unmapped for each read
+# As much as a TLS record holds, so that nothing decrypted is left over that no selector would tell of. Larger buffers
+# are mapped and unmapped for each read.
+_READ_BYTES: Final = 16384
 _READS_AT_END: Final = 8
 _CLOSE_WAIT: Final = 8  # the state in TCP_INFO of a connection whose other end has closed it
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -62,8 +64,6 @@ class Channel:
         if not self._reading and not self.ended:
             self._reading = True
             self._loop.add_reader(self._socket, self._readable)
-            if isinstance(self._socket, ssl.SSLSocket) and not self._shaking and self._socket.pending():
-                self._loop.call_soon(self._readable)  # what is decrypted already wakes no selector
 
     def pause(self) -> None:
         """Leave in the kernel what comes."""
@@ -117,7 +117,9 @@ class Channel:
             return
         try:
             if self._shaking and isinstance(self._socket, ssl.SSLSocket):
-                self._shake(self._socket)
+                self._socket.do_handshake()
+                self._shaking = False
+                self._receiver.secured()
                 return
             data = self._socket.recv(_READ_BYTES)
         except _NOT_NOW:
@@ -128,22 +130,6 @@ class Channel:
             self._end()
             return
         self._receiver.received(data)
-        if isinstance(self._socket, ssl.SSLSocket) and self._reading and self._socket.pending():
-            self._loop.call_soon(self._readable)
-
-    def _shake(self, tls: ssl.SSLSocket) -> None:
-        """Go on with the handshake. Raises `OSError` when it fails, SSLWantReadError when more must come."""
-        try:
-            tls.do_handshake()
-        except ssl.SSLWantReadError:
-            raise
-        except OSError:
-            self._end()
-            return
-        self._shaking = False
-        self._receiver.secured()
-        if tls.pending():
-            self._loop.call_soon(self._readable)
 
     def _flush(self) -> None:
         try:
