@@ -53,6 +53,7 @@ def fleet(whole: Fleet) -> dict[str, Any]:
         "counts": _sums(whole),
         "faulty": Counter(device.faults.kind for device in whole.devices.values() if device.faults.kind is not None),
         "events": whole.site.outbox.counts,
+        "datagrams": {"received": whole.udp.received, "lost": whole.udp.lost},
         "process": _process(),
     }
 

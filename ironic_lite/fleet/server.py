@@ -74,7 +74,7 @@ class Fleet:
         self.bmcs: tuple[Bmc, ...] = ()
         self._certificates = _certificates(clock, settings.ca_file) if settings.ca_file is not None else None
         self._gates: dict[str, Gate] = {}
-        self._udp = Endpoint(self.site, self.ipmi, settings.ipmi_port, settings.loss)
+        self.udp = Endpoint(self.site, self.ipmi, settings.ipmi_port, settings.loss)
         self._desk = Desk(self.control, settings.control_port)
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -101,7 +101,7 @@ class Fleet:
         try:
             self._listen()
             if self.ipmi:
-                self._udp.open()
+                self.udp.open()
             self._desk.open()
         except OSError:
             await self.stop()
@@ -115,7 +115,7 @@ class Fleet:
             self._sweeper.cancel()
         for gate in self._gates.values():
             gate.close()
-        self._udp.close()
+        self.udp.close()
         self._desk.close()
         await self.site.outbox.close()
         for connection in list(itertools.chain.from_iterable(self.connections.values())):
@@ -183,8 +183,8 @@ class Fleet:
             gate = self._gates.get(address) or self._gates[EVERY_ADDRESS]
             yield Bmc(address, gate.port, f"{scheme}://{address}:{gate.port}", redfish.identity.serial)
         for address, ipmi in self.ipmi.items():
-            url = f"ipmi://{address}:{self._udp.port}"
-            yield Bmc(address, self._udp.port, url, ipmi.identity.serial, Ipmi.PROTOCOL)
+            url = f"ipmi://{address}:{self.udp.port}"
+            yield Bmc(address, self.udp.port, url, ipmi.identity.serial, Ipmi.PROTOCOL)
 
     def _accept(self, sock: socket.socket) -> None:
         address = sock.getsockname()[0]

@@ -13,7 +13,8 @@ from ironic_lite.fleet.ipmi.wire import Keys, Suite
 CHASSIS_STATUS = (commands.CHASSIS, 0x01, b"")
 POWER_ON = (commands.CHASSIS, 0x02, b"\x01")
 POWER_OFF = (commands.CHASSIS, 0x02, b"\x00")
-OPERATOR = 0x13  # the role, found by the name alone
+OPERATOR, ADMINISTRATOR = 0x13, 0x14  # roles, found by the name alone
+CONSOLE_ID = 0xA0A2
 
 Command = tuple[int, int, bytes]
 Conversation = Generator[bytes, bytes, list[bytes]]
@@ -24,17 +25,17 @@ class LoginError(Exception):
 
 
 def visit(
-    username: str, password: str, *requests: Command, suite: Suite = wire.SUITES[1], console_id: int = 0xA0A2
+    username: str, password: str, *requests: Command, suite: Suite = wire.SUITES[1], role: int = OPERATOR
 ) -> Conversation:
     """A session for these commands: yields datagrams to send, is sent the answers, returns code and data of each."""
     session_id = _body(
-        (yield wire.plain_20(wire.OPEN_REQUEST, struct.pack("<BBHI", 0, 0, 0, console_id) + _suite(suite)))
+        (yield wire.plain_20(wire.OPEN_REQUEST, struct.pack("<BBHI", 0, 0, 0, CONSOLE_ID) + _suite(suite)))
     )[8:12]
-    ours, user = os.urandom(16), bytes((OPERATOR, len(username))) + username.encode()
+    ours, user = os.urandom(16), bytes((role, len(username))) + username.encode()
     rakp1 = struct.pack("<BBH", 0, 0, 0) + session_id + ours + user[:1] + b"\0\0" + user[1:]
     theirs = _body((yield wire.plain_20(wire.RAKP1, rakp1)))[8:24]
     keys = Keys.derive(suite, password.encode(), ours + theirs + user)
-    proof = hmac.digest(password.encode(), theirs + struct.pack("<I", console_id) + user, suite.digest)
+    proof = hmac.digest(password.encode(), theirs + struct.pack("<I", CONSOLE_ID) + user, suite.digest)
     _body((yield wire.plain_20(wire.RAKP3, struct.pack("<BBH", 0, 0, 0) + session_id + proof)))
     ident = int.from_bytes(session_id, "little")
     answers = []

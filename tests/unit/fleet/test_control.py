@@ -73,6 +73,15 @@ def test_ipmi_requests_under_way_are_counted_too(process: FleetProcess) -> None:
     assert (told["in_flight"], told["in_flight_max"], told["total"]) == (0, 2, 2)
 
 
+def test_datagrams_get_lost_as_told() -> None:
+    with fleet(0, ipmi_size=1, loss=1) as process, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        [bmc] = process.bmcs
+        for _ in range(3):
+            sender.sendto(next(rmcp.visit(USERNAME, PASSWORD)), (bmc.address, bmc.port))
+        until(lambda: process.rule("GET", "/report")["datagrams"] == {"received": 3, "lost": 3})
+        assert counts(process, bmc)["total"] == 0
+
+
 def test_a_request_that_does_not_wait_for_the_answer_before_it_is_counted(process: FleetProcess, bmc: Bmc) -> None:
     process.order(bmcs=bmc.address, faults=[{"fault": "hang"}])
     with socket.create_connection((bmc.address, bmc.port), timeout=10) as hasty:

@@ -13,7 +13,7 @@ from ironic_lite.fleet.ipmi.bmc import Ipmi
 from ironic_lite.fleet.machine import Machine, Power
 from ironic_lite.fleet.outbox import Outbox
 from ironic_lite.fleet.quirks import Quirk
-from tests.parts.rmcp import CHASSIS_STATUS, POWER_ON, Command, Conversation, LoginError, visit
+from tests.parts.rmcp import ADMINISTRATOR, CHASSIS_STATUS, OPERATOR, POWER_ON, Command, Conversation, LoginError, visit
 
 SHA1, SHA256 = wire.SUITES
 PASSWORD = "secret-20-bytes-long"
@@ -38,9 +38,11 @@ def ask(bmc: Ipmi, datagram: bytes) -> bytes:
     return reply.datagram
 
 
-def talk(bmc: Ipmi, *requests: Command, password: str = PASSWORD, suite: wire.Suite = SHA256) -> list[bytes]:
+def talk(
+    bmc: Ipmi, *requests: Command, password: str = PASSWORD, suite: wire.Suite = SHA256, role: int = OPERATOR
+) -> list[bytes]:
     """A whole visit: code and data of each answer."""
-    conversation = visit("admin", password, *requests, suite=suite)
+    conversation = visit("admin", password, *requests, suite=suite, role=role)
     datagram = next(conversation)
     try:
         while True:
@@ -77,6 +79,15 @@ def test_a_wrong_password_or_suite_is_refused(bmc: Ipmi) -> None:
         talk(bmc, POWER_ON)
     assert talk(bmc, CHASSIS_STATUS, suite=SHA1)[0][0] == OK
     assert bmc.machine.ledger == []
+
+
+def test_some_accounts_are_no_administrators(bmc: Ipmi) -> None:
+    bmc.quirks = frozenset({Quirk.OPERATOR_ONLY})
+    assert talk(bmc, CHASSIS_STATUS)[0][0] == OK
+    with pytest.raises(LoginError, match=str(sessions.INVALID_ROLE)):
+        talk(bmc, CHASSIS_STATUS, role=ADMINISTRATOR)
+    bmc.quirks = frozenset()
+    assert talk(bmc, CHASSIS_STATUS, role=ADMINISTRATOR)[0][0] == OK
 
 
 def test_slots_are_few_and_come_back_with_time(bmc: Ipmi, clock: ManualClock) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ironic_lite.clock import ManualClock
 from ironic_lite.fleet.device import Credentials
 from ironic_lite.fleet.faults import Kind, ScriptError
+from ironic_lite.fleet.http import Request
 from ironic_lite.fleet.machine import FRONT_PANEL, Power, Reset
 from ironic_lite.fleet.orders import Choice, Order, read_script
 from ironic_lite.fleet.server import Fleet
@@ -68,6 +69,13 @@ def test_an_order_does_all_that_it_says_and_leaves_the_rest(whole: Fleet) -> Non
     assert (other.faults.kind, other.machine.power) == (None, Power.OFF)
     whole.control.carry_out(Order.parse({"bmcs": device.address, "latency": "0"}))
     assert (device.faults.kind, device.delay_s()) == (Kind.BUSY, 0.0)
+
+
+def test_a_slow_root_is_slow_at_the_root_alone(whole: Fleet) -> None:
+    whole.control.carry_out(Order.parse({"quirks": ["slow-root"]}))
+    bmc = whole.redfish["127.77.0.1"]
+    assert bmc.slowness_s(Request("GET", "/redfish/v1")) >= 3.0
+    assert bmc.slowness_s(Request("GET", "/redfish/v1/Systems/1")) == 0.0
 
 
 @pytest.mark.parametrize(
