@@ -147,20 +147,17 @@ class Fleet:
         self.connections[connection.bmc.address].discard(connection)
 
     def _make(self, progress: Callable[[int], None]) -> None:
-        ids = itertools.count(_FIRST_SESSION_ID)
-        settings = self.settings
-        where = [(address, Redfish) for address in settings.redfish_addresses()]
-        where_ipmi = [(address, Ipmi) for address in settings.ipmi_addresses()]
-        for index, (address, kind) in enumerate([*where, *where_ipmi]):
+        settings, ids = self.settings, itertools.count(_FIRST_SESSION_ID)
+        for index, address in enumerate(settings.addresses()):
             machine = Machine(self.site.clock, power_delay_s=settings.power_delay_s)
-            identity = Identity(_serial(settings.seed, index))
-            if kind is Redfish:
-                bmc = Redfish(self.site, address, identity, machine, settings.session_slots)
-                self.redfish[address] = self.devices[address] = bmc
+            parts = self.site, address, Identity(_serial(settings.seed, index)), machine, settings.session_slots
+            device: Device
+            if index < settings.size:
+                device = self.redfish[address] = Redfish(*parts)
             else:
-                ipmi = Ipmi(self.site, address, identity, machine, settings.session_slots, ids.__next__)
-                self.ipmi[address] = self.devices[address] = ipmi
-            self.devices[address].set_latency(settings.latency)
+                device = self.ipmi[address] = Ipmi(*parts, ids.__next__)
+            device.set_latency(settings.latency)
+            self.devices[address] = device
             if (index + 1) % PROGRESS_EVERY == 0:
                 progress(index + 1)
 

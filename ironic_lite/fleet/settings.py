@@ -55,20 +55,18 @@ class Settings:
         _within("The power delay", self.power_delay_s, 0, 3600)
         _within("The interval of an event's retries", self.event_retry_s, 0, 3600)
         _within("The loss", self.loss, 0, 1)
-        addresses(self.first_address, self.size + self.ipmi_size)
+        if self.port == PORT_MAX and self.own_listeners:
+            raise SettingsError(f"The listeners of their own are on the port after {self.port}, which is none.")
+        self.addresses()
 
     @property
     def listeners(self) -> int:
         """How many sockets the Redfish BMCs listen on."""
         return self.size if self.size <= EACH_LISTENS_MAX else self.own_listeners + 1
 
-    def redfish_addresses(self) -> list[str]:
-        """Where the Redfish BMCs are."""
-        return addresses(self.first_address, self.size + self.ipmi_size)[: self.size]
-
-    def ipmi_addresses(self) -> list[str]:
-        """Where the IPMI BMCs are."""
-        return addresses(self.first_address, self.size + self.ipmi_size)[self.size :]
+    def addresses(self) -> list[str]:
+        """Where the BMCs are, the Redfish ones first. Raises `ValueError` when that is not all in 127.0.0.0/8."""
+        return addresses(self.first_address, self.size + self.ipmi_size)
 
 
 def _within(what: str, value: float, low: float, high: float) -> None:

@@ -71,6 +71,7 @@ def test_addresses_outside_the_loopback_network_are_refused(first: str) -> None:
         ("--latency=soon", "uniform:LOW:HIGH"),
         ("--session-slots=0", "session slots is from 1 to 1000"),
         ("--own-listeners=5000", "from 0 to 2000"),
+        ("--size=4001 --own-listeners=1 --port=65535", "the port after 65535"),
         ("--loss=2", "loss is from 0 to 1"),
         ("--script=/nowhere/script.json", "No such file"),
         ("--tls=/nowhere/ca.pem", "No such file"),
@@ -78,7 +79,7 @@ def test_addresses_outside_the_loopback_network_are_refused(first: str) -> None:
     ],
 )
 def test_an_option_that_makes_no_sense_is_told_what_would(option: str, told: str) -> None:
-    done = run(option)
+    done = run(*option.split())
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
