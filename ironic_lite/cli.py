@@ -46,3 +46,10 @@ def dbsync() -> NoReturn:
     from ironic_lite import commands  # noqa: PLC0415  # as light as the others
 
     commands.ironic_lite_dbsync()
+
+
+def fleet() -> NoReturn:
+    """`ironic-lite-fleet`: simulated BMCs."""
+    from ironic_lite.fleet import __main__ as program  # noqa: PLC0415  # nothing else of the service imports it
+
+    sys.exit(program.main())

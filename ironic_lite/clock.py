@@ -103,3 +103,8 @@ def new_secret() -> str:
 def triangular_s(low_s: float, high_s: float) -> float:
     """A random duration between the two, most likely near `low_s`."""
     return random.triangular(low_s, high_s, low_s)  # noqa: S311  # a simulated delay
+
+
+def seeded(seed: str) -> random.Random:
+    """Numbers that look random and are the same for the same seed: for simulations that can be repeated."""
+    return random.Random(seed)  # noqa: S311  # nothing is guarded by them

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
+from ironic_lite.fleet.device import Identity
 from ironic_lite.fleet.machine import BootEnabled, BootMode, BootSource, Health, Machine, Power, Reset
 from ironic_lite.fleet.sensors import SUPPLY_CAPACITY_W, Readings
 
@@ -13,29 +13,17 @@ ROOT: Final = "/redfish/v1"
 SYSTEMS, SYSTEM = f"{ROOT}/Systems", f"{ROOT}/Systems/1"
 RESET, SECURE_BOOT = f"{SYSTEM}/Actions/ComputerSystem.Reset", f"{SYSTEM}/SecureBoot"
 CHASSIS, ENCLOSURE = f"{ROOT}/Chassis", f"{ROOT}/Chassis/1"
-THERMAL, POWER = f"{ENCLOSURE}/Thermal", f"{ENCLOSURE}/Power"
+THERMAL, POWER, SENSORS = f"{ENCLOSURE}/Thermal", f"{ENCLOSURE}/Power", f"{ENCLOSURE}/Sensors"
+STORAGE, CONTROLLER = f"{SYSTEM}/Storage", f"{SYSTEM}/Storage/1"
+DRIVES: Final = f"{CONTROLLER}/Drives"
+DRIVE_PATHS: Final = (f"{DRIVES}/1", f"{DRIVES}/2")
+READINGS: Final = frozenset({THERMAL, POWER, SENSORS})
 MANAGERS, MANAGER = f"{ROOT}/Managers", f"{ROOT}/Managers/BMC"
+EVENT_SERVICE, SUBSCRIPTIONS = f"{ROOT}/EventService", f"{ROOT}/EventService/Subscriptions"
+TEST_EVENT: Final = f"{EVENT_SERVICE}/Actions/EventService.SubmitTestEvent"
 SESSION_SERVICE, SESSIONS = f"{ROOT}/SessionService", f"{ROOT}/SessionService/Sessions"
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What is written on a machine's label."""
-
-    serial: str
-    manufacturer: str = "Fleet"
-    model: str = "Simulated Server 1U"
-
-    @property
-    def uuid(self) -> str:
-        """The UUID that belongs to the serial number."""
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, self.serial))
-
-    def label(self) -> Document:
-        """Its part of a document."""
-        return {"Manufacturer": self.manufacturer, "Model": self.model, "SerialNumber": self.serial}
 
 
 def _document(path: str, kind: str, name: str, **more: Any) -> Document:
@@ -60,7 +48,13 @@ def collection(path: str, kind: str, *members: str) -> Document:
 
 def root(identity: Identity) -> Document:
     """The service root, the one document that needs no login."""
-    parts = {"Systems": SYSTEMS, "Chassis": CHASSIS, "Managers": MANAGERS, "SessionService": SESSION_SERVICE}
+    parts = {
+        "Systems": SYSTEMS,
+        "Chassis": CHASSIS,
+        "Managers": MANAGERS,
+        "SessionService": SESSION_SERVICE,
+        "EventService": EVENT_SERVICE,
+    }
     return {
         **_document(f"{ROOT}/", "ServiceRoot.v1_9_0.ServiceRoot", "Root service"),
         "Id": "RootService",
@@ -68,7 +62,11 @@ def root(identity: Identity) -> Document:
         "UUID": identity.uuid,
         "Vendor": identity.manufacturer,
         "Product": identity.model,
-        "ProtocolFeaturesSupported": {"ExpandQuery": {}, "FilterQuery": False, "SelectQuery": False},
+        "ProtocolFeaturesSupported": {
+            "ExpandQuery": {"NoLinks": True, "ExpandAll": False, "Links": False, "Levels": False},
+            "FilterQuery": False,
+            "SelectQuery": False,
+        },
         **{name: {"@odata.id": path} for name, path in parts.items()},
         "Links": {"Sessions": {"@odata.id": SESSIONS}},
     }
@@ -109,6 +107,7 @@ def system(identity: Identity, machine: Machine, shown: Power) -> Document:
         ProcessorSummary={"Count": 2, "Model": "Simulated CPU", "Status": status(Health.OK)},
         MemorySummary={"TotalSystemMemoryGiB": 256, "Status": status(Health.OK)},
         SecureBoot={"@odata.id": SECURE_BOOT},
+        Storage={"@odata.id": STORAGE},
         Links={"Chassis": _links(ENCLOSURE), "ManagedBy": _links(MANAGER)},
         Actions={"#ComputerSystem.Reset": {"target": RESET, "ResetType@Redfish.AllowableValues": list(Reset)}},
     )
@@ -138,6 +137,7 @@ def enclosure(identity: Identity, machine: Machine, shown: Power) -> Document:
         Status=status(machine.health),
         Thermal={"@odata.id": THERMAL},
         Power={"@odata.id": POWER},
+        Sensors={"@odata.id": SENSORS},
         Links={"ComputerSystems": _links(SYSTEM), "ManagedBy": _links(MANAGER)},
     )
 
@@ -196,6 +196,51 @@ def _member(path: str, group: str, index: int, name: str) -> Document:
     return {"@odata.id": where, "MemberId": str(index), "Name": name, "Status": status(Health.OK)}
 
 
+def sensors(readings: Readings) -> list[Document]:
+    """Every reading as a Sensor of its own."""
+    groups: list[tuple[str, str, Mapping[str, float]]] = [
+        ("Temperature", "Cel", readings.temperatures_c),
+        ("Rotational", "{rev}/min", readings.fans_rpm),
+        ("Power", "W", readings.supplies_w),
+        ("Voltage", "V", readings.lines_v),
+    ]
+    return [
+        _document(
+            f"{SENSORS}/{name}{kind}",
+            "Sensor.v1_2_0.Sensor",
+            f"{name} {kind.lower()}",
+            Reading=value,
+            ReadingType=kind,
+            ReadingUnits=unit,
+            Status=status(Health.OK),
+        )
+        for kind, unit, values in groups
+        for name, value in values.items()
+    ]
+
+
+def storage() -> Document:
+    """The one storage controller."""
+    return _document(
+        CONTROLLER, "Storage.v1_10_0.Storage", "Storage", Status=status(Health.OK), Drives=_links(*DRIVE_PATHS)
+    )
+
+
+def drive(path: str, identity: Identity, health: Health) -> Document:
+    """One drive; its health is the machine's."""
+    return _document(
+        path,
+        "Drive.v1_11_0.Drive",
+        f"Drive {path.rpartition('/')[2]}",
+        Manufacturer=identity.manufacturer,
+        Model="Simulated Drive",
+        SerialNumber=f"{identity.serial}-D{path.rpartition('/')[2]}",
+        CapacityBytes=960197124096,
+        MediaType="SSD",
+        Status=status(health),
+    )
+
+
 def manager(identity: Identity) -> Document:
     """The BMC itself."""
     return _document(
@@ -221,6 +266,42 @@ def session_service(timeout_s: float) -> Document:
         SessionTimeout=int(timeout_s),
         Sessions={"@odata.id": SESSIONS},
     )
+
+
+def event_service(retries: int, retry_s: float) -> Document:
+    """The EventService."""
+    return _document(
+        EVENT_SERVICE,
+        "EventService.v1_5_0.EventService",
+        "Event service",
+        ServiceEnabled=True,
+        Status=status(Health.OK),
+        DeliveryRetryAttempts=retries,
+        DeliveryRetryIntervalSeconds=int(retry_s),
+        EventTypesForSubscription=["StatusChange", "Alert"],
+        EventFormatTypes=["Event"],
+        Subscriptions={"@odata.id": SUBSCRIPTIONS},
+        Actions={"#EventService.SubmitTestEvent": {"target": TEST_EVENT}},
+    )
+
+
+def subscription(ident: str, **told: Any) -> Document:
+    """One subscription."""
+    path = f"{SUBSCRIPTIONS}/{ident}"
+    return _document(path, "EventDestination.v1_9_0.EventDestination", f"Subscription {ident}", **told)
+
+
+def power_event(shown: Power) -> Document:
+    """What is told of a power state that was reached (the message registry ResourceEvent)."""
+    verb = {"On": "PoweredOn", "Off": "PoweredOff"}.get(shown, shown)
+    return {
+        "EventType": "StatusChange",
+        "MessageId": f"ResourceEvent.1.3.Resource{verb}",
+        "Message": f"The resource {SYSTEM} has the power state {shown}.",
+        "MessageArgs": [SYSTEM],
+        "Severity": "OK",
+        "OriginOfCondition": {"@odata.id": SYSTEM},
+    }
 
 
 def session(ident: str, username: str) -> Document:

@@ -12,6 +12,7 @@ HEAD_KIB: Final = 16
 BODY_KIB: Final = 64
 
 _TYPE: Final = "application/json; charset=utf-8"
+_BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
 class BrokenRequestError(Exception):
@@ -22,7 +23,7 @@ class BrokenRequestError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One whole request. Header names are in lower case; the path has neither query nor trailing slash."""
 
@@ -31,6 +32,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     version: str = "HTTP/1.1"
+    query: str = ""
+    slash: bool = False  # whether the path had a trailing one
 
     @property
     def keeps_alive(self) -> bool:
@@ -43,30 +46,51 @@ class Request:
         return json.loads(self.body)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
-    """One answer: a JSON document, raw bytes, or no body at all."""
+    """One answer: a JSON document, raw bytes, or no body at all. It is not changed once it was encoded."""
 
     status: HTTPStatus
     document: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None
+    _wire: bytes = b""  # as it was encoded for a client that keeps its connection: most answers of a fleet are repeated
 
-    def encode(self, *, head_only: bool, keep_alive: bool) -> bytes:
+    def encode(self, *, head_only: bool, keep_alive: bool, chunked: bool = False) -> bytes:
         """The bytes on the wire; an answer to HEAD tells the length of the body that it leaves out."""
-        body = (
-            self.raw if self.raw is not None else b"" if self.document is None else json.dumps(self.document).encode()
-        )
+        if head_only or not keep_alive or chunked:
+            return self._encode(head_only=head_only, keep_alive=keep_alive, chunked=chunked)
+        if not self._wire:
+            self._wire = self._encode(head_only=False, keep_alive=True, chunked=False)
+        return self._wire
+
+    def _encode(self, *, head_only: bool, keep_alive: bool, chunked: bool) -> bytes:
+        body = self._body()
         headers = {"Server": "ironic-lite-fleet", "OData-Version": "4.0", "Cache-Control": "no-cache", **self.headers}
         if body:
             headers.setdefault("Content-Type", _TYPE)
-        if self.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
+        if chunked and body:
+            headers["Transfer-Encoding"] = "chunked"
+            body = in_chunks(body)
+        elif self.status not in _BODILESS:
             headers["Content-Length"] = str(len(body))
         if not keep_alive:
             headers["Connection"] = "close"
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         return head if head_only else head + body
+
+    def _body(self) -> bytes:
+        if self.raw is not None:
+            return self.raw
+        return b"" if self.document is None else json.dumps(self.document).encode()
+
+
+def in_chunks(body: bytes) -> bytes:
+    """A body in two chunks and the last (RFC 9112, 7.1)."""
+    half = len(body) // 2 or 1
+    parts = [body[:half], body[half:]]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts if part) + b"0\r\n\r\n"
 
 
 def take_request(buffer: bytearray) -> Request | None:
@@ -78,13 +102,14 @@ def take_request(buffer: bytearray) -> Request | None:
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The head of a request is at most {HEAD_KIB} KiB."
             )
         return None
-    method, target, version, headers = _head(bytes(buffer[:end]).decode("latin-1"))
+    method, target, version, headers = _head(buffer[:end].decode("latin-1"))
     length = _body_length(headers)
     if len(buffer) < end + 4 + length:
         return None
     body = bytes(buffer[end + 4 : end + 4 + length])
     del buffer[: end + 4 + length]
-    return Request(method, target.partition("?")[0].rstrip("/") or "/", headers, body, version)
+    path, _, query = target.partition("?")
+    return Request(method, path.rstrip("/") or "/", headers, body, version, query, path.endswith("/"))
 
 
 def _head(text: str) -> tuple[str, str, str, dict[str, str]]:
@@ -94,10 +119,13 @@ def _head(text: str) -> tuple[str, str, str, dict[str, str]]:
         raise BrokenRequestError(
             HTTPStatus.BAD_REQUEST, "The first line of a request is a method, a path and HTTP/1.1."
         )
-    pairs = [line.partition(":") for line in lines]
-    if any(not colon or name != name.strip() for name, colon, _ in pairs):
-        raise BrokenRequestError(HTTPStatus.BAD_REQUEST, "A header is a name, a colon and a value.")
-    return words[0], words[1], words[2], {name.lower(): value.strip() for name, _, value in pairs}
+    headers = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or name != name.strip():
+            raise BrokenRequestError(HTTPStatus.BAD_REQUEST, "A header is a name, a colon and a value.")
+        headers[name.lower()] = value.strip()
+    return words[0], words[1], words[2], headers
 
 
 def _body_length(headers: Mapping[str, str]) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from ironic_lite.clock import Clock
 
 GRACEFUL_FACTOR: Final = 2.0  # an operating system takes longer to stop than a power rail
 HEAT_TIME_S: Final = 90.0  # the time constant with which a machine warms up and cools down
+LEDGER_MAX: Final = 1000  # power actions that a machine remembers
+FRONT_PANEL: Final = "front-panel"
 
 
 class Power(StrEnum):
@@ -71,6 +72,25 @@ class Health(StrEnum):
     CRITICAL = "Critical"
 
 
+class Action(NamedTuple):
+    """One power action that a machine took: when (seconds of its clock), by which way in, what, and power before it."""
+
+    at_s: float
+    by: str
+    kind: Reset
+    before: Power
+
+
+class Watcher(Protocol):
+    """Who is told of a machine's power."""
+
+    def planned(self) -> None:
+        """A change of power has begun or was planned anew: `Machine.changes_in_s` says when to look."""
+
+    def reached(self, power: Power) -> None:
+        """The machine has reached this power state."""
+
+
 class StandbyError(Exception):
     """A reset that means nothing to a machine without power."""
 
@@ -83,7 +103,8 @@ class Machine:
     """A machine whose power moves with the clock that it is given.
 
     A change of power is a plan of `(when, state)`; the plan is caught up with whenever somebody looks, each step at
-    its own time. A later command replaces what is left of the plan, as on a real front panel.
+    its own time. A later command replaces what is left of the plan, as on a real front panel. `ledger` has the last
+    `LEDGER_MAX` actions that were taken, `acted` counts them all.
     """
 
     def __init__(self, clock: Clock, *, power_delay_s: float = 0.0, power: Power = Power.OFF) -> None:
@@ -94,19 +115,28 @@ class Machine:
         self.boot_mode = BootMode.UEFI
         self.http_boot_uri: str | None = None
         self.boots = 0
+        self.acted = 0
+        self.ledger: list[Action] = []
+        self.watcher: Watcher | None = None
         self._clock = clock
         self._power = power
-        self._plan: deque[tuple[float, Power]] = deque()
+        self._plan: list[tuple[float, Power]] = []
         self._heat = self._heat_goal = 1.0 if power in _UP else 0.0
         self._heat_at_s = clock.monotonic()
 
     @property
     def power(self) -> Power:
         """What the power is now."""
-        now_s = self._clock.monotonic()
-        while self._plan and self._plan[0][0] <= now_s:
-            self._enter(*self._plan.popleft())
+        if self._plan:
+            now_s = self._clock.monotonic()
+            while self._plan and self._plan[0][0] <= now_s:
+                self._enter(*self._plan.pop(0))
         return self._power
+
+    @property
+    def changes_in_s(self) -> float | None:
+        """Seconds until the power changes next; None when nothing is under way."""
+        return max(0.0, self._plan[0][0] - self._clock.monotonic()) if self._plan else None
 
     @property
     def heat(self) -> float:
@@ -114,7 +144,7 @@ class Machine:
         _ = self.power  # the plan first: a step may have changed what the heat goes to
         return self._heat_by(self._clock.monotonic())
 
-    def reset(self, kind: Reset) -> None:
+    def reset(self, kind: Reset, by: str = FRONT_PANEL) -> None:
         """Carry out a reset; on and off return at once and take their time.
 
         Raises `StandbyError` for a restart or an NMI of a machine that is off or on its way there.
@@ -122,6 +152,12 @@ class Machine:
         power = self.power
         if kind in _RESTARTS and power not in _UP:
             raise StandbyError
+        self._note(Action(self._clock.monotonic(), by, kind, power))
+        self._carry_out(kind, power)
+        if self.watcher is not None:
+            self.watcher.planned()
+
+    def _carry_out(self, kind: Reset, power: Power) -> None:
         if kind is Reset.PUSH_POWER_BUTTON:
             kind = Reset.GRACEFUL_SHUTDOWN if power in _UP else Reset.ON
         if kind in {Reset.ON, Reset.FORCE_ON} and power not in _UP:
@@ -135,6 +171,11 @@ class Machine:
             self._start(self._stop(self.power_delay_s))
         elif kind in {Reset.FORCE_RESTART, Reset.GRACEFUL_RESTART}:
             self._boot()  # the power rail stays up, and PowerState with it
+
+    def _note(self, action: Action) -> None:
+        self.acted += 1
+        self.ledger.append(action)
+        del self.ledger[:-LEDGER_MAX]
 
     def _start(self, at_s: float) -> None:
         self._plan += [(at_s, Power.POWERING_ON), (at_s + self.power_delay_s, Power.ON)]
@@ -152,6 +193,8 @@ class Machine:
         if power in {Power.POWERING_ON, Power.OFF}:
             self._heat, self._heat_at_s = self._heat_by(at_s), at_s
             self._heat_goal = 1.0 if power is Power.POWERING_ON else 0.0
+        if self.watcher is not None:
+            self.watcher.reached(power)
 
     def _boot(self) -> None:
         self.boots += 1

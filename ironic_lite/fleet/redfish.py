@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
+import json
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final
+from urllib.parse import parse_qs
 
-from ironic_lite.clock import Clock
-from ironic_lite.fleet import documents, sensors
-from ironic_lite.fleet.documents import Identity
-from ironic_lite.fleet.faults import Faults, Kind
+from ironic_lite.fleet import documents, events, refusals
+from ironic_lite.fleet.device import Device, Identity, Site
 from ironic_lite.fleet.http import Request, Response
 from ironic_lite.fleet.machine import BootEnabled, BootMode, BootSource, Machine, Power, Reset, StandbyError
+from ironic_lite.fleet.outbox import RETRIES
 from ironic_lite.fleet.quirks import Quirk
 from ironic_lite.fleet.sessions import IDLE_TIMEOUT_S, Sessions, SlotsTakenError
 
-Choice = TypeVar("Choice", bound=StrEnum)
 Handler = Callable[["Redfish", Request], Response]
 
+SLOW_ROOT_S: Final = 3.0
+BUSY_S: Final = 5.0
 _SETTLES: Final = {
     Reset.ON: Power.ON,
     Reset.FORCE_ON: Power.ON,
@@ -34,128 +30,115 @@ _SETTLES: Final = {
 _COUNTED_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The one account of a BMC."""
-
-    username: str
-    password: str
-
-    def match(self, username: object, password: object) -> bool:
-        """Whether these are the account's own."""
-        if not isinstance(username, str) or not isinstance(password, str):
-            return False
-        same_name = hmac.compare_digest(self.username.encode(), username.encode())
-        return hmac.compare_digest(self.password.encode(), password.encode()) and same_name
-
-    def match_basic(self, header: str) -> bool:
-        """Whether an Authorization header carries them (RFC 7617)."""
-        scheme, _, coded = header.partition(" ")
-        try:
-            username, _, password = base64.b64decode(coded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-        return scheme.lower() == "basic" and self.match(username, password)
-
-
-class RefusedError(Exception):
-    """A request that Redfish answers with an extended error."""
-
-    def __init__(self, status: HTTPStatus, code: str, text: str, *arguments: str, **headers: str) -> None:
-        super().__init__(text)
-        document = documents.error(code, text, *arguments)
-        self.response = Response(status, document, {name.replace("_", "-"): value for name, value in headers.items()})
-
-
-class Redfish:
+class Redfish(Device):
     """The service of one BMC over its machine."""
 
-    def __init__(self, clock: Clock, identity: Identity, credentials: Credentials, machine: Machine) -> None:
-        self.identity = identity
-        self.machine = machine
-        self.sessions = Sessions(clock)
-        self.faults = Faults()
-        self.quirks: frozenset[Quirk] = frozenset()
-        self.counts: Counter[str] = Counter()
-        self.connections = 0
-        self._clock = clock
-        self._credentials = credentials
-        self._shown_until: tuple[Power, float] | None = None
+    PROTOCOL = "redfish"
+
+    def __init__(self, site: Site, address: str, identity: Identity, machine: Machine, slots: int) -> None:
+        self.sessions = Sessions(site.clock, slots)
+        super().__init__(site, address, identity, machine, self.sessions)
+        self.subscriptions = events.Subscriptions(self, site.outbox)
+        self._busy_until_s = 0.0
+        self._system: tuple[tuple[Any, ...], Response] | None = None
 
     def answer(self, request: Request) -> Response:
         """Carry the request out and answer it."""
         try:
             if request.path not in _OPEN.get(request.method, ()):
                 self.authorize(request)
+            if self.quirks:
+                self._mind_quirks(request)
             _, methods = _route(request.path)
             handler = methods.get("GET" if request.method == "HEAD" else request.method)
             if handler is None:
-                raise _method_not_allowed(request, methods)
+                raise refusals.method_not_allowed(request, methods)
             return handler(self, request)
-        except RefusedError as exc:
+        except refusals.RefusedError as exc:
             return exc.response
 
-    def count(self, request: Request) -> None:
-        """Note that this kind of path was asked with this method."""
+    def kind_of(self, request: Request) -> str:
+        """What the request is counted as: its method and kind of path."""
         method = request.method if request.method in _COUNTED_METHODS else "other"
         try:
             kind, _ = _route(request.path)
-        except RefusedError:
+        except refusals.RefusedError:
             kind = "unknown"
-        self.counts[f"{method} {kind}"] += 1
+        return f"{method} {kind}"
 
     def authorize(self, request: Request) -> None:
         """Raise `RefusedError` unless the request carries a live token or the account's credentials."""
         token, basic = request.headers.get("x-auth-token"), request.headers.get("authorization")
         if token is not None and self.sessions.touch(token):
             return
-        if token is None and basic is not None and self._credentials.match_basic(basic):
+        takes_basic = token is None and Quirk.NO_BASIC not in self.quirks
+        if takes_basic and basic is not None and self.site.account.match_basic(basic):
             return
-        raise _no_access()
+        raise refusals.no_access()
 
-    @property
-    def shown_power(self) -> Power:
-        """The power state that the BMC tells: the machine's own, unless a fault makes it lie."""
-        if self._shown_until is not None and self._clock.monotonic() < self._shown_until[1]:
-            return self._shown_until[0]
-        return self.machine.power
+    def slowness_s(self, request: Request) -> float:
+        """Seconds that this BMC takes longer for such a request than for others."""
+        if request.path in documents.READINGS or request.path.startswith(f"{documents.SENSORS}/"):
+            return self.sensor_delay_s()
+        return SLOW_ROOT_S if Quirk.SLOW_ROOT in self.quirks and request.path == documents.ROOT else 0.0
 
-    def readings(self) -> sensors.Readings:
-        """What the sensors read now."""
-        running = self.machine.power is not Power.OFF
-        return sensors.read(self.identity.serial, at_s=self._clock.monotonic(), heat=self.machine.heat, running=running)
+    def _mind_quirks(self, request: Request) -> None:
+        """Raise `RefusedError` where a quirk answers instead."""
+        if Quirk.REDIRECTS in self.quirks and request.path == documents.ROOT and not request.slash:
+            raise refusals.moved(f"{documents.ROOT}/")
+        if Quirk.NO_SESSIONS in self.quirks and request.path == documents.SESSIONS and request.method == "POST":
+            raise refusals.not_found(request.path)
+        busy = Quirk.BUSY_AFTER_RESET in self.quirks and self.site.clock.monotonic() < self._busy_until_s
+        if busy and request.method not in {"GET", "HEAD"}:
+            raise refusals.busy()
 
     def system(self, request: Request) -> Response:
         """GET of the system, with an ETag that changes with the document."""
-        document = documents.system(self.identity, self.machine, self.shown_power)
-        etag = _etag(document)
-        if request.headers.get("if-none-match") == etag:
-            return Response(HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
-        return Response(HTTPStatus.OK, document, {"ETag": etag, "Allow": "GET, HEAD, PATCH"})
+        response = self._system_now()
+        if request.headers.get("if-none-match") == response.headers["ETag"]:
+            return Response(HTTPStatus.NOT_MODIFIED, headers={"ETag": response.headers["ETag"]})
+        return response
+
+    def _system_now(self) -> Response:
+        """The answer with the system's document, which is made anew only when the machine has changed."""
+        machine, shown = self.machine, self.shown_power
+        boot = machine.boot_enabled, machine.boot_mode, machine.boot_source, machine.http_boot_uri
+        state = shown, machine.health, boot, Quirk.STALE_ETAG in self.quirks
+        if self._system is None or self._system[0] != state:
+            raw = json.dumps(documents.system(self.identity, machine, shown)).encode()
+            tagged = self.identity.serial.encode() if Quirk.STALE_ETAG in self.quirks else raw
+            headers = {"ETag": f'"{zlib.crc32(tagged):08x}"', "Allow": "GET, HEAD, PATCH"}
+            self._system = state, Response(HTTPStatus.OK, headers=headers, raw=raw)
+        return self._system[1]
 
     def patch_system(self, request: Request) -> Response:
         """PATCH of the boot override."""
-        document = documents.system(self.identity, self.machine, self.shown_power)
-        if request.headers.get("if-match", "*") not in {"*", _etag(document)}:
-            raise RefusedError(HTTPStatus.PRECONDITION_FAILED, "PreconditionFailed", "The ETag does not match.")
-        body = _body(request, allowed={"Boot"})
+        if request.headers.get("if-match", "*") not in {"*", self._system_now().headers["ETag"]}:
+            raise refusals.RefusedError(
+                HTTPStatus.PRECONDITION_FAILED, "PreconditionFailed", "The ETag does not match."
+            )
+        body = refusals.body(request, allowed={"Boot"})
         boot = body.get("Boot", {})
         if not isinstance(boot, Mapping):
-            raise _wrong_value("Boot", boot)
+            raise refusals.wrong_value("Boot", boot)
         self._set_boot(boot)
         return Response(HTTPStatus.NO_CONTENT)
 
     def _set_boot(self, boot: Mapping[str, Any]) -> None:
         machine = self.machine
         self._mind_boot_quirks(boot)
-        _only(boot, {"BootSourceOverrideEnabled", "BootSourceOverrideMode", "BootSourceOverrideTarget", "HttpBootUri"})
-        enabled = _choice(boot, "BootSourceOverrideEnabled", BootEnabled, machine.boot_enabled)
-        source = _choice(boot, "BootSourceOverrideTarget", BootSource, machine.boot_source)
+        refusals.only(
+            boot, {"BootSourceOverrideEnabled", "BootSourceOverrideMode", "BootSourceOverrideTarget", "HttpBootUri"}
+        )
+        enabled = refusals.choice(boot, "BootSourceOverrideEnabled", BootEnabled, machine.boot_enabled)
+        source = refusals.choice(boot, "BootSourceOverrideTarget", BootSource, machine.boot_source)
         follows = Quirk.MODE_FOLLOWS in self.quirks and "BootSourceOverrideTarget" in boot
-        mode = _choice(boot, "BootSourceOverrideMode", BootMode, BootMode.LEGACY if follows else machine.boot_mode)
+        mode = refusals.choice(
+            boot, "BootSourceOverrideMode", BootMode, BootMode.LEGACY if follows else machine.boot_mode
+        )
         uri = boot.get("HttpBootUri", machine.http_boot_uri)
         if uri is not None and not isinstance(uri, str):
-            raise _wrong_value("HttpBootUri", uri)
+            raise refusals.wrong_value("HttpBootUri", uri)
         off = enabled is BootEnabled.DISABLED
         machine.boot_enabled, machine.boot_mode, machine.http_boot_uri = enabled, mode, uri
         machine.boot_source = BootSource.NONE if off else source
@@ -163,37 +146,37 @@ class Redfish:
     def _mind_boot_quirks(self, boot: Mapping[str, Any]) -> None:
         if Quirk.POST_LOCK in self.quirks and self.machine.power is Power.POWERING_ON:
             text = "Unable to modify during system POST."
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "UnableToModifyDuringSystemPOST", text)
+            raise refusals.RefusedError(HTTPStatus.BAD_REQUEST, "UnableToModifyDuringSystemPOST", text)
         if Quirk.NEEDS_ENABLED in self.quirks and "BootSourceOverrideEnabled" not in boot:
             text = "The property BootSourceOverrideEnabled is required here."
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "PropertyMissing", text, "BootSourceOverrideEnabled")
+            raise refusals.RefusedError(HTTPStatus.BAD_REQUEST, "PropertyMissing", text, "BootSourceOverrideEnabled")
 
     def reset(self, request: Request) -> Response:
         """POST of ComputerSystem.Reset."""
-        body = _body(request, allowed={"ResetType"})
-        kind = _choice(body, "ResetType", Reset, Reset.ON)
-        before = self.shown_power
+        body = refusals.body(request, allowed={"ResetType"})
+        kind = refusals.choice(body, "ResetType", Reset, Reset.ON)
         if Quirk.ALREADY_THERE in self.quirks and self.machine.power is _SETTLES.get(kind):
-            raise RefusedError(HTTPStatus.CONFLICT, "NoOperation", "The machine is in that power state already.")
+            raise refusals.RefusedError(
+                HTTPStatus.CONFLICT, "NoOperation", "The machine is in that power state already."
+            )
         try:
-            self.machine.reset(kind)
+            self.change_power(kind)
         except StandbyError:
             text = "The request could not be performed because the resource is in standby."
-            raise RefusedError(HTTPStatus.CONFLICT, "ResourceInStandby", text) from None
-        lie = self.faults.meet(Kind.WRONG_STATE)
-        self._shown_until = (before, self._clock.monotonic() + lie.seconds) if lie is not None else None
+            raise refusals.RefusedError(HTTPStatus.CONFLICT, "ResourceInStandby", text) from None
+        self._busy_until_s = self.site.clock.monotonic() + BUSY_S
         return Response(HTTPStatus.NO_CONTENT)
 
     def log_in(self, request: Request) -> Response:
         """POST of a session: the token is in a header, and only there."""
-        body = _body(request, allowed={"UserName", "Password"})
-        if not self._credentials.match(body.get("UserName"), body.get("Password")):
-            raise _no_access()
+        body = refusals.body(request, allowed={"UserName", "Password"})
+        if not self.site.account.match(body.get("UserName"), body.get("Password")):
+            raise refusals.no_access()
         try:
-            session = self.sessions.create(self._credentials.username)
+            session = self.sessions.create(self.site.account.username)
         except SlotsTakenError:
             text = "The session establishment failed because the number of simultaneous sessions is at its limit."
-            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "SessionLimitExceeded", text) from None
+            raise refusals.RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "SessionLimitExceeded", text) from None
         document = documents.session(session.id, session.username)
         return Response(
             HTTPStatus.CREATED, document, {"X-Auth-Token": session.token, "Location": document["@odata.id"]}
@@ -203,19 +186,70 @@ class Redfish:
         """GET of one session."""
         session = self.sessions.get(_last(request))
         if session is None:
-            raise _not_found(request.path)
+            raise refusals.not_found(request.path)
         return Response(HTTPStatus.OK, documents.session(session.id, session.username))
 
     def log_out(self, request: Request) -> Response:
         """DELETE of one session."""
         if not self.sessions.delete(_last(request)):
-            raise _not_found(request.path)
+            raise refusals.not_found(request.path)
         return Response(HTTPStatus.NO_CONTENT)
 
     def session_list(self, _request: Request) -> Response:
         """GET of the open sessions."""
         paths = [f"{documents.SESSIONS}/{ident}" for ident in self.sessions.ids()]
         return Response(HTTPStatus.OK, documents.collection(documents.SESSIONS, "Session", *paths))
+
+    def sensor_list(self, request: Request) -> Response:
+        """GET of the sensors: links to them, or with `$expand` all of them whole."""
+        expanded = "$expand" in parse_qs(request.query, keep_blank_values=True)
+        if expanded and Quirk.NO_EXPAND in self.quirks:
+            raise refusals.wrong_query("$expand")
+        whole = documents.sensors(self.readings())
+        document = documents.collection(documents.SENSORS, "Sensor", *(one["@odata.id"] for one in whole))
+        return Response(HTTPStatus.OK, document | {"Members": whole} if expanded else document)
+
+    def sensor(self, request: Request) -> Response:
+        """GET of one sensor."""
+        for sensor in documents.sensors(self.readings()):
+            if sensor["@odata.id"] == request.path:
+                return Response(HTTPStatus.OK, sensor)
+        raise refusals.not_found(request.path)
+
+    def drive(self, request: Request) -> Response:
+        """GET of one drive."""
+        if request.path not in documents.DRIVE_PATHS:
+            raise refusals.not_found(request.path)
+        return Response(HTTPStatus.OK, documents.drive(request.path, self.identity, self.machine.health))
+
+    def subscription_list(self, _request: Request) -> Response:
+        """GET of the subscriptions."""
+        paths = [f"{documents.SUBSCRIPTIONS}/{ident}" for ident in self.subscriptions.by_id]
+        return Response(HTTPStatus.OK, documents.collection(documents.SUBSCRIPTIONS, "EventDestination", *paths))
+
+    def subscribe(self, request: Request) -> Response:
+        """POST of a subscription."""
+        subscription = self.subscriptions.add(refusals.body(request, allowed=events.PROPERTIES))
+        document = subscription.document()
+        return Response(HTTPStatus.CREATED, document, {"Location": document["@odata.id"]})
+
+    def subscription(self, request: Request) -> Response:
+        """GET of one subscription."""
+        subscription = self.subscriptions.by_id.get(_last(request))
+        if subscription is None:
+            raise refusals.not_found(request.path)
+        return Response(HTTPStatus.OK, subscription.document())
+
+    def unsubscribe(self, request: Request) -> Response:
+        """DELETE of one subscription."""
+        if not self.subscriptions.remove(_last(request)):
+            raise refusals.not_found(request.path)
+        return Response(HTTPStatus.NO_CONTENT)
+
+    def test_event(self, request: Request) -> Response:
+        """POST of EventService.SubmitTestEvent: the event that the client describes is delivered."""
+        self.subscriptions.emit(refusals.body(request, allowed=events.TEST_PROPERTIES))
+        return Response(HTTPStatus.NO_CONTENT)
 
 
 def _read(make: Callable[[Redfish], documents.Document]) -> dict[str, Handler]:
@@ -244,6 +278,12 @@ ROUTES: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
     ),
     documents.THERMAL: ("thermal", _read(lambda bmc: documents.thermal(bmc.readings()))),
     documents.POWER: ("power", _read(lambda bmc: documents.power(bmc.identity, bmc.readings()))),
+    documents.SENSORS: ("sensors", {"GET": Redfish.sensor_list}),
+    documents.STORAGE: (
+        "storage-list",
+        _read(lambda _: documents.collection(documents.STORAGE, "Storage", documents.CONTROLLER)),
+    ),
+    documents.CONTROLLER: ("storage", _read(lambda _: documents.storage())),
     documents.MANAGERS: (
         "managers",
         _read(lambda _: documents.collection(documents.MANAGERS, "Manager", documents.MANAGER)),
@@ -251,8 +291,20 @@ ROUTES: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
     documents.MANAGER: ("manager", _read(lambda bmc: documents.manager(bmc.identity))),
     documents.SESSION_SERVICE: ("session-service", _read(lambda _: documents.session_service(IDLE_TIMEOUT_S))),
     documents.SESSIONS: ("sessions", {"GET": Redfish.session_list, "POST": Redfish.log_in}),
+    documents.EVENT_SERVICE: (
+        "event-service",
+        _read(lambda bmc: documents.event_service(RETRIES, bmc.site.outbox.retry_s)),
+    ),
+    documents.SUBSCRIPTIONS: ("subscriptions", {"GET": Redfish.subscription_list, "POST": Redfish.subscribe}),
+    documents.TEST_EVENT: ("test-event", {"POST": Redfish.test_event}),
 }
-_SESSION: Final[tuple[str, dict[str, Handler]]] = ("session", {"GET": Redfish.session, "DELETE": Redfish.log_out})
+# The members of collections whose members come and go, by the path of the collection.
+_MEMBERS: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
+    documents.SESSIONS: ("session", {"GET": Redfish.session, "DELETE": Redfish.log_out}),
+    documents.SUBSCRIPTIONS: ("subscription", {"GET": Redfish.subscription, "DELETE": Redfish.unsubscribe}),
+    documents.SENSORS: ("sensor", {"GET": Redfish.sensor}),
+    documents.DRIVES: ("drive", {"GET": Redfish.drive}),
+}
 
 # What needs no login, by method (DSP0266, "authentication requirements for resources").
 _OPEN: Final = {
@@ -263,62 +315,11 @@ _OPEN: Final = {
 
 
 def _route(path: str) -> tuple[str, dict[str, Handler]]:
-    if path.rpartition("/")[0] == documents.SESSIONS:
-        return _SESSION
-    if path not in ROUTES:
-        raise _not_found(path)
-    return ROUTES[path]
+    route = ROUTES.get(path) or _MEMBERS.get(path.rpartition("/")[0])
+    if route is None:
+        raise refusals.not_found(path)
+    return route
 
 
 def _last(request: Request) -> str:
     return request.path.rpartition("/")[2]
-
-
-def _etag(document: documents.Document) -> str:
-    return f'"{zlib.crc32(repr(document).encode()):08x}"'
-
-
-def _body(request: Request, *, allowed: set[str]) -> dict[str, Any]:
-    try:
-        body = request.document()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        text = "The request body submitted was malformed JSON and could not be parsed by the receiving service."
-        raise RefusedError(HTTPStatus.BAD_REQUEST, "MalformedJSON", text)
-    _only(body, allowed)
-    return body
-
-
-def _only(fields: Mapping[str, Any], allowed: set[str]) -> None:
-    for name in sorted(set(fields) - allowed):
-        text = f"The property {name} is not in the list of valid properties for the resource."
-        raise RefusedError(HTTPStatus.BAD_REQUEST, "PropertyUnknown", text, name)
-
-
-def _choice(fields: Mapping[str, Any], name: str, kind: type[Choice], default: Choice) -> Choice:
-    value = fields.get(name, default)
-    if not isinstance(value, str) or value not in set(kind):
-        raise _wrong_value(name, value)
-    return kind(value)
-
-
-def _wrong_value(name: str, value: object) -> RefusedError:
-    text = f"The value {value!r} for the property {name} is not in the list of acceptable values."
-    return RefusedError(HTTPStatus.BAD_REQUEST, "PropertyValueNotInList", text, repr(value), name)
-
-
-def _no_access() -> RefusedError:
-    text = "There is no valid session established with the implementation."
-    return RefusedError(HTTPStatus.UNAUTHORIZED, "NoValidSession", text, WWW_Authenticate='Basic realm="BMC"')
-
-
-def _not_found(path: str) -> RefusedError:
-    text = f"The requested resource of type {path} was not found."
-    return RefusedError(HTTPStatus.NOT_FOUND, "ResourceMissingAtURI", text, path)
-
-
-def _method_not_allowed(request: Request, methods: Mapping[str, Handler]) -> RefusedError:
-    allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-    text = f"The method {request.method} is not allowed on this resource; allowed are: {allowed}."
-    return RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "OperationNotAllowed", text, Allow=allowed)

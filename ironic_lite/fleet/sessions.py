@@ -8,6 +8,7 @@ from typing import Final
 from ironic_lite.clock import Clock, new_secret
 
 SLOTS: Final = 8  # what small BMCs have
+SLOTS_MAX: Final = 1000
 IDLE_TIMEOUT_S: Final = 1800.0
 
 
@@ -26,49 +27,60 @@ class Session:
 
 
 class Sessions:
-    """The slots. A token is checked by `touch`, which also keeps its session alive."""
+    """The slots. A token is checked by `touch`, which also keeps its session alive.
+
+    `opened` and `refused` count log-ins, `open_max` is the most sessions at the same time.
+    """
+
+    __slots__ = ("_by_token", "_clock", "open_max", "opened", "refused", "slots")
 
     def __init__(self, clock: Clock, slots: int = SLOTS) -> None:
         self.slots = slots
+        self.opened = self.refused = self.open_max = 0
         self._clock = clock
-        self._open: dict[str, Session] = {}  # by id
-        self._count = 0
+        self._by_token: dict[str, Session] = {}
 
     def create(self, username: str) -> Session:
         """Take a slot. Raises `SlotsTakenError` when none is free."""
         self._expire()
-        if len(self._open) >= self.slots:
+        if len(self._by_token) >= self.slots:
+            self.refused += 1
             raise SlotsTakenError
-        self._count += 1
-        session = Session(str(self._count), new_secret(), username, self._clock.monotonic())
-        self._open[session.id] = session
+        self.opened += 1
+        session = Session(str(self.opened), new_secret(), username, self._clock.monotonic())
+        self._by_token[session.token] = session
+        self.open_max = max(self.open_max, len(self._by_token))
         return session
 
     def touch(self, token: str) -> bool:
         """Whether the token belongs to an open session."""
-        self._expire()
-        for session in self._open.values():
-            if session.token == token:
-                session.used_at_s = self._clock.monotonic()
-                return True
-        return False
+        session = self._by_token.get(token)
+        now_s = self._clock.monotonic()
+        if session is None or session.used_at_s < now_s - IDLE_TIMEOUT_S:
+            return False
+        session.used_at_s = now_s
+        return True
 
     def get(self, ident: str) -> Session | None:
         """The open session of that id."""
         self._expire()
-        return self._open.get(ident)
+        return next((one for one in self._by_token.values() if one.id == ident), None)
 
     def delete(self, ident: str) -> bool:
         """Give the slot back. False if there is no such session."""
-        self._expire()
-        return self._open.pop(ident, None) is not None
+        session = self.get(ident)
+        return session is not None and self._by_token.pop(session.token, None) is not None
+
+    def forget(self) -> None:
+        """End all, as a BMC that restarts does."""
+        self._by_token.clear()
 
     def ids(self) -> list[str]:
         """The ids of the open sessions, oldest first."""
         self._expire()
-        return list(self._open)
+        return [one.id for one in self._by_token.values()]
 
     def _expire(self) -> None:
         end_s = self._clock.monotonic() - IDLE_TIMEOUT_S
-        for ident in [ident for ident, session in self._open.items() if session.used_at_s < end_s]:
-            del self._open[ident]
+        for token in [token for token, session in self._by_token.items() if session.used_at_s < end_s]:
+            del self._by_token[token]

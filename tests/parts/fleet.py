@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from ironic_lite.fleet.__main__ import PASSWORD_VARIABLE
 from ironic_lite.fleet.server import Bmc
@@ -42,6 +43,28 @@ class FleetProcess:
 
     bmcs: tuple[Bmc, ...]
     process: subprocess.Popen[bytes]
+    control: str
+
+    def rule(self, method: str, path: str, body: object = None) -> Any:
+        """One request at the control address: the document of the answer, None where it has none."""
+        place = urlsplit(self.control)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=10)
+        try:
+            answer = ask(connection, method, place.path + path, body)
+        finally:
+            connection.close()
+        assert answer.status < 300, answer
+        return answer.document if answer.body else None
+
+    def order(self, **order: object) -> int:
+        """Give an order at once: how many BMCs it meant."""
+        meant: int = self.rule("POST", "/orders", order)["bmcs"]
+        return meant
+
+    def ledger(self, bmc: Bmc) -> list[tuple[str, str]]:
+        """The power actions of a BMC: by which way in, and what."""
+        told = self.rule("GET", f"/ledger?address={bmc.address}")
+        return [(action["by"], action["reset"]) for action in told["actions"]]
 
     def ask(self, bmc: Bmc, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """One request on a connection of its own, with Basic auth unless headers say otherwise."""
@@ -86,9 +109,10 @@ def ask(
 @contextmanager
 def fleet(size: int = 1, **options: object) -> Iterator[FleetProcess]:
     """A fleet for as long as the block runs; options are those of `python -m ironic_lite.fleet` (`power_delay=0.2`)."""
-    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in ({"power_delay": 0} | options).items()]
+    given = {"size": size, "username": USERNAME, "power_delay": 0} | options
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     process = subprocess.Popen(
-        [sys.executable, "-m", "ironic_lite.fleet", f"--size={size}", f"--username={USERNAME}", *arguments],
+        [sys.executable, "-m", "ironic_lite.fleet", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, PASSWORD_VARIABLE: PASSWORD},
@@ -97,7 +121,7 @@ def fleet(size: int = 1, **options: object) -> Iterator[FleetProcess]:
     assert process.stdout is not None
     try:
         line = json.loads(_first_line(process.stdout))
-        yield FleetProcess(tuple(Bmc(**bmc) for bmc in line["bmcs"]), process)
+        yield FleetProcess(tuple(Bmc(**bmc) for bmc in line["bmcs"]), process, line["control"])
     finally:
         process.stdin.close()
         try:

@@ -39,9 +39,9 @@ def test_a_request_that_a_fault_does_not_concern_leaves_it_for_later() -> None:
         ({"fault": "slow", "seconds": True}, "0 to 3600"),
         ({"fault": "hang", "times": 0}, "from 1"),
         ({"fault": "refuse", "times": 1}, "times must be absent"),
-        ({"fault": "hang", "colour": "red"}, "fault, seconds and times"),
+        ({"fault": "hang", "colour": "red"}, "fault, seconds, times"),
         ({"script": {"fault": "hang"}}, "list of at most"),
-        ([], "fault, seconds and times"),
+        ([], "fault, seconds, times"),
     ],
 )
 def test_a_script_that_makes_no_sense_is_refused(script: Any, told: str) -> None:

@@ -63,3 +63,32 @@ def test_addresses_outside_the_loopback_network_are_refused(first: str) -> None:
     told = run("--size=2", f"--first-address={first}")
     assert told.returncode == 2
     assert "The fleet cannot start" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--latency=soon", "uniform:LOW:HIGH"),
+        ("--session-slots=0", "session slots is from 1 to 1000"),
+        ("--own-listeners=5000", "from 0 to 2000"),
+        ("--size=4001 --own-listeners=1 --port=65535", "the port after 65535"),
+        ("--loss=2", "loss is from 0 to 1"),
+        ("--script=/nowhere/script.json", "No such file"),
+        ("--tls=/nowhere/ca.pem", "No such file"),
+        ("--size=-1", "Redfish BMCs is from 0"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_told_what_would(option: str, told: str) -> None:
+    done = run(*option.split())
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_more_listeners_than_descriptors_are_refused() -> None:
+    limited = 'ulimit -n 200; exec "$0" -m ironic_lite.fleet --size 300 < /dev/null'
+    done = subprocess.run(
+        ["sh", "-c", limited, sys.executable], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert "300 listeners need 350 open files; this user may have 200" in done.stderr
