@@ -26,6 +26,13 @@ def process() -> Iterator[FleetProcess]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def steady() -> Iterator[FleetProcess]:
+    """One for all tests that change nothing about it."""
+    with fleet(1) as running:
+        yield running
+
+
 @pytest.fixture
 def bmc(process: FleetProcess) -> Bmc:
     return process.bmcs[0]
@@ -137,9 +144,9 @@ def test_the_report_sums_up(process: FleetProcess, bmc: Bmc) -> None:
     ],
 )
 def test_what_makes_no_sense_is_told_so(
-    process: FleetProcess, method: str, path: str, body: object, status: int
+    steady: FleetProcess, method: str, path: str, body: object, status: int
 ) -> None:
-    place = urlsplit(process.control)
+    place = urlsplit(steady.control)
     connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=10)
     answer = ask(connection, method, path, body)
     assert answer.status == status

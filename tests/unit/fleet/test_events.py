@@ -83,6 +83,13 @@ def process() -> Iterator[FleetProcess]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def steady() -> Iterator[FleetProcess]:
+    """One for all tests that change nothing about it."""
+    with fleet(1) as running:
+        yield running
+
+
 @pytest.fixture
 def bmc(process: FleetProcess) -> Bmc:
     return process.bmcs[0]
@@ -172,10 +179,8 @@ def test_events_may_be_doubled_or_lost(process: FleetProcess, bmc: Bmc, listener
         {"Destination": "http://127.0.0.1/", "Colour": "red"},
     ],
 )
-def test_a_subscription_that_makes_no_sense_is_refused(
-    process: FleetProcess, bmc: Bmc, body: dict[str, object]
-) -> None:
-    assert process.ask(bmc, "POST", SUBSCRIPTIONS, body).status == 400
+def test_a_subscription_that_makes_no_sense_is_refused(steady: FleetProcess, body: dict[str, object]) -> None:
+    assert steady.ask(steady.bmcs[0], "POST", SUBSCRIPTIONS, body).status == 400
 
 
 def test_subscriptions_are_limited(process: FleetProcess, listener: Listener) -> None:

@@ -25,6 +25,13 @@ def process() -> Iterator[FleetProcess]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def steady() -> Iterator[FleetProcess]:
+    """One for all tests that change nothing about it."""
+    with fleet(1) as running:
+        yield running
+
+
 @pytest.fixture
 def bmc(process: FleetProcess) -> Bmc:
     return process.bmcs[0]
@@ -46,8 +53,8 @@ def test_each_bmc_has_its_own_address_and_serial_on_one_port(process: FleetProce
 
 
 @pytest.mark.parametrize("path", ["/redfish", "/redfish/v1", "/redfish/v1/", "/redfish/v1/?only"])
-def test_the_root_needs_no_login(process: FleetProcess, bmc: Bmc, path: str) -> None:
-    assert process.ask(bmc, "GET", path, authorization="").status == 200
+def test_the_root_needs_no_login(steady: FleetProcess, path: str) -> None:
+    assert steady.ask(steady.bmcs[0], "GET", path, authorization="").status == 200
 
 
 @pytest.mark.parametrize(
@@ -60,9 +67,9 @@ def test_the_root_needs_no_login(process: FleetProcess, bmc: Bmc, path: str) -> 
         {"authorization": "", "x_auth_token": "stale"},
     ],
 )
-def test_wrong_credentials_are_401(process: FleetProcess, bmc: Bmc, headers: dict[str, str]) -> None:
+def test_wrong_credentials_are_401(steady: FleetProcess, headers: dict[str, str]) -> None:
     for path in (SYSTEM, "/fleet/counts"):
-        answer = process.ask(bmc, "GET", path, **headers)
+        answer = steady.ask(steady.bmcs[0], "GET", path, **headers)
         assert answer.status == 401
         assert answer.headers["www-authenticate"].startswith("Basic")
         assert answer.document["error"]["code"] == "Base.1.8.NoValidSession"
@@ -225,7 +232,8 @@ def test_a_request_in_many_segments_is_understood(bmc: Bmc) -> None:
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 17000, b"431"),
     ],
 )
-def test_a_broken_request_is_told_so_and_ends_the_connection(bmc: Bmc, sent: bytes, status: bytes) -> None:
+def test_a_broken_request_is_told_so_and_ends_the_connection(steady: FleetProcess, sent: bytes, status: bytes) -> None:
+    [bmc] = steady.bmcs
     with socket.create_connection((bmc.address, bmc.port), timeout=10) as sock:
         sock.sendall(sent)
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
