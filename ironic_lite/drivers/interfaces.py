@@ -73,6 +73,19 @@ class PowerInterface(Protocol):
         """
 
 
+class PowerPoller(Protocol):
+    """What a power interface offers besides, if it can be read by the thousand: coroutines for the I/O loop.
+
+    It tells what `PowerInterface.read` tells, and shares the BMC's connection, session and turns with it.
+    """
+
+    def target(self, node: Node) -> Any:
+        """What `poll` needs to know of the node; made once for each driver_info. Raises `InvalidDriverInfo`."""
+
+    async def poll(self, target: Any, deadline: Deadline) -> Reading:
+        """Ask the BMC once, on `contact.IO` alone. Ends by the deadline; raises the `BMC...` errors."""
+
+
 class ManagementInterface(Protocol):
     """Boot device and sensors."""
 

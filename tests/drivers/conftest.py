@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from ironic_lite import clock, config, errors
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import Power, PowerTarget
 from ironic_lite.drivers import registry
-from ironic_lite.drivers.interfaces import Attempt
+from ironic_lite.drivers.contact import IO
+from ironic_lite.drivers.interfaces import Attempt, PowerPoller, Reading
+from ironic_lite.drivers.redfish.power import RedfishPower
 from tests.parts.ipmi_sim import IpmiSim, ipmi_sim
 from tests.parts.sushy_emulator import Emulator, sushy_emulator
 
@@ -55,6 +58,18 @@ def logged_out() -> Iterator[None]:
 
 def deadline(timeout_s: float = 20.0) -> clock.Deadline:
     return clock.Deadline(clock.SystemClock(), timeout_s)
+
+
+def begun(driver_info: dict[str, object], timeout_s: float = 20.0) -> concurrent.futures.Future[Reading]:
+    """A poll on the I/O loop."""
+    poller: PowerPoller = RedfishPower()
+    target = poller.target(Node(uuid=UUID, driver="redfish", driver_info=driver_info))
+    return IO.submit(poller.poll(target, deadline(timeout_s)), "poll")
+
+
+def polled(driver_info: dict[str, object], timeout_s: float = 20.0) -> Reading:
+    """What a poll on the I/O loop tells."""
+    return begun(driver_info, timeout_s).result(60)
 
 
 def attempt(timeout_s: float = 20.0, permit: Callable[[], None] = lambda: None) -> Attempt:

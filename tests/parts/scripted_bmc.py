@@ -6,6 +6,7 @@ import base64
 import contextlib
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ USERNAME, PASSWORD = "root", "secret-scripted-7"
 SYSTEM = "/redfish/v1/Systems/1"
 RESET = f"{SYSTEM}/Actions/ComputerSystem.Reset"
 SESSIONS = "/redfish/v1/SessionService/Sessions"
+COUNTING = threading.Lock()
 
 
 @dataclass
@@ -36,10 +38,21 @@ class Script:
     drips: set[str] = field(default_factory=set)
     # What happens between the request of "METHOD path" and its answer, which tells how it was before.
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
+    # Paths whose answer is these bytes, whatever they are.
+    raw: dict[str, bytes] = field(default_factory=dict)
+    # Paths whose request is held until `ScriptedBmc.let_go` is set, and then answered.
+    held: set[str] = field(default_factory=set)
     # Whether a connection is closed behind each answer without saying so.
     closes: bool = False
+    # How long a connection may be idle after an answer before it is closed.
+    idle_s: float | None = None
+    # What the System document says instead, at its top level; None leaves the field out.
+    system: dict[str, Any] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     connections: int = 0
+    under_way: int = 0
+    most_under_way: int = 0
+    host_headers: set[str] = field(default_factory=set)
     tokens: set[str] = field(default_factory=set)
     boot: dict[str, Any] = field(default_factory=dict)
 
@@ -53,15 +66,19 @@ class ScriptedBmc(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, host: str) -> None:
+        family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        self.address_family = family
+        self.host = host
+        super().__init__(address, _Handler)  # type: ignore[arg-type]  # typeshed knows IPv4 addresses
         self.script = Script()
         self.released = threading.Event()
+        self.let_go = threading.Event()
 
     def driver_info(self, **more: object) -> dict[str, object]:
         """How to log in."""
         return {
-            "redfish_address": f"http://127.0.0.1:{self.server_address[1]}",
+            "redfish_address": f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.server_address[1]}",
             "redfish_system_id": SYSTEM,
             "redfish_username": USERNAME,
             "redfish_password": PASSWORD,
@@ -73,26 +90,29 @@ class ScriptedBmc(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def scripted_bmc() -> Iterator[ScriptedBmc]:
+def scripted_bmc(host: str = "127.0.0.1") -> Iterator[ScriptedBmc]:
     """Run one for as long as the block runs."""
-    with ScriptedBmc() as server:
+    with ScriptedBmc(host) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))  # noqa: TID251  # the peer's own
         thread.start()
         try:
             yield server
         finally:
             server.released.set()
+            server.let_go.set()
             server.shutdown()
             thread.join(10)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each body waits 40 ms for the client to acknowledge its head
     server: ScriptedBmc
 
     def setup(self) -> None:
         super().setup()
-        self.server.script.connections += 1
+        with COUNTING:
+            self.server.script.connections += 1
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing to the terminal."""
@@ -100,11 +120,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def handle_method(self) -> None:
         script = self.server.script
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        script.requests.append(f"{self.command} {self.path}")
+        script.host_headers.add(self.headers["Host"])
+        with COUNTING:
+            script.requests.append(f"{self.command} {self.path}")
+            script.under_way += 1
+            script.most_under_way = max(script.most_under_way, script.under_way)
+        try:
+            self._carry_out(script, body)
+        finally:
+            self.connection.settimeout(script.idle_s)
+            with COUNTING:
+                script.under_way -= 1
+
+    def _carry_out(self, script: Script, body: bytes) -> None:
+        if self.path in script.held:
+            self.server.let_go.wait(60)
         if self.path in script.hangs:
             self.server.released.wait(60)
         if self.path in script.hangs | script.drops:
             self.close_connection = True
+            return
+        if self.path in script.raw:
+            self.wfile.write(script.raw[self.path])
+            self.close_connection = script.closes
             return
         status, answer, headers = self._answer(json.loads(body) if body else None)
         if self.path in script.drips:
@@ -171,7 +209,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _system(self) -> dict[str, Any]:
         script = self.server.script
-        return {
+        document = {
             "Id": "1",
             "PowerState": script.power,
             "Status": {"Health": "Warning"},
@@ -183,7 +221,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 **script.boot,
             },
             "Actions": {"#ComputerSystem.Reset": {"target": RESET, "ResetType@Redfish.AllowableValues": script.resets}},
+            **script.system,
         }
+        return {name: value for name, value in document.items() if value is not None}
 
 
 def _error(message: str) -> bytes:

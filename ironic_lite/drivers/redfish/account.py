@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import pathlib
 import urllib.parse
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from ironic_lite import errors
 from ironic_lite.config import Section, Str
 from ironic_lite.domain.node import Node
 
+PORTS: Final = {"http": 80, "https": 443}
 AUTH_TYPES: Final = ("auto", "session", "basic")
 TRUE: Final = ("true", "yes", "on", "1")
 FALSE: Final = ("false", "no", "off", "0")
@@ -59,6 +61,13 @@ class Account(msgspec.Struct, frozen=True):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
+    @property
+    def authority(self) -> str:
+        """The BMC as a Host header names it: an address's zone means something to us alone (RFC 6874)."""
+        host = self.host.partition("%")[0]
+        host = f"[{host}]" if ":" in host else host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
     def __repr__(self) -> str:
         return f"Account({self.address})"
 
@@ -93,19 +102,30 @@ def _address(value: Any, problems: list[str]) -> tuple[str, str, int, str]:
         problems.append("redfish_address is missing; it is the BMC's host name, IP address or URL")
         return nothing
     text = value.strip()
+    if _is_ipv6(text):
+        text = f"[{text}]"
     try:
         url = urllib.parse.urlsplit(text if "://" in text else f"https://{text}")
-        port = url.port or (443 if url.scheme == "https" else 80)
+        port = url.port or PORTS.get(url.scheme, 0)
     except ValueError:
         url, port = urllib.parse.urlsplit(""), 0
-    if url.scheme not in ("http", "https") or not url.hostname:
+    if url.scheme not in PORTS or not url.hostname:
         # The value itself is not repeated: it may hold a password.
         problems.append("redfish_address is no address; it is a host name, an IP address, or an http or https URL")
         return nothing
     if url.username or url.password:
         problems.append("redfish_address holds credentials; they belong in redfish_username and redfish_password")
     root = url.path.rstrip("/") or "/redfish/v1"
-    return url.scheme, url.hostname, port, f"{root}/"
+    return url.scheme, url.hostname.replace("%25", "%"), port, f"{root}/"
+
+
+def _is_ipv6(text: str) -> bool:
+    """Whether it is a bare IPv6 address, perhaps with a zone (fe80::1%eth0)."""
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _system(value: Any, problems: list[str]) -> str | None:

@@ -1,48 +1,43 @@
-"""The BMCs that we hold a session with, and the one way to talk to one: `visit`.
+"""The one way to talk to a BMC through sushy: `visit`.
 
-*Guarantees.* (1) One visit at a time per BMC account; others wait for it no longer than their deadline. (2) At most
-`[redfish]connection_cache_size` BMCs are kept, the least recently used go first. (3) A session is used only with the
-password that it was made with. (4) No thread is started, and nothing is sent by a finaliser.
-
-What is dropped from the cache or outlived by a new password is not logged out, as that would make one BMC wait for
-another; the BMC ends such a session by itself. `close_all` logs out all that are kept.
+*Guarantees.* (1) One visit at a time per account, System and rank; others wait for it no longer than their deadline.
+Between the requests of different visits the BMC's contact decides, so that power need not wait for the end of a
+collection of sensors. (2) At most `VISITORS_LIMIT` of sushy's pictures are kept, the least recently used go first; a
+picture is used only with the account that it was made with. (3) No thread is started here but that of the I/O loop.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
-import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
 from sushy import exceptions as sushy_errors
 from sushy.resources.system import system as sushy_system
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import Node
+from ironic_lite.drivers.contact import Rank
 from ironic_lite.drivers.redfish.account import Account, account
+from ironic_lite.drivers.redfish.bmc import BMCS
 from ironic_lite.drivers.redfish.connector import Connector
 from ironic_lite.drivers.redfish.faults import CAUGHT, translated
-from ironic_lite.drivers.redfish.options import conf
 
-# Passwords are kept and compared as keyed hashes, under a key that ends with the process. No derivation: what would be
-# attacked is this process's memory, which holds the password of each open session anyway.
-_KEY: Final = secrets.token_bytes(32)
-Key = tuple[str, str, str | None, str | None, bool | str, str]
+VISITORS_LIMIT: Final = 1000
+
+Key = tuple[Account, Rank]
 
 
-class Bmc:
-    """One BMC account: its lock, its connection, its System."""
+class Visitor:
+    """What sushy knows of one System, and whose turn it is to use that."""
 
     def __init__(self, account: Account) -> None:
         self.lock = threading.Lock()
-        self.connector = Connector(account)
-        self.digest = _digest(account.password)
-        self.dropped = False
+        self.connector = Connector(msgspec.structs.replace(account, system=None))
         self._path = account.system
         self._system: sushy_system.System | None = None
 
@@ -61,79 +56,58 @@ class Bmc:
         self._system = None
 
 
-class Bmcs:
-    """The BMCs in use, the least recently used first."""
+class Visitors:
+    """Those in use, the least recently used first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[Key, Bmc] = OrderedDict()
+        self._known: OrderedDict[Key, Visitor] = OrderedDict()
 
-    def get(self, account: Account) -> Bmc:
-        """The BMC of this account; a new one when the password has changed."""
-        key = (account.address, account.root, account.system, account.username, account.verify, account.auth)
+    def get(self, account: Account, rank: Rank) -> Visitor:
+        """The visitor of this account and rank."""
         with self._lock:
-            found = self._known.pop(key, None)
-            if found is not None and not hmac.compare_digest(found.digest, _digest(account.password)):
-                self._drop(found)
-                found = None
-            self._known[key] = found = found or Bmc(account)
-            while len(self._known) > conf.connection_cache_size:
-                self._drop(self._known.popitem(last=False)[1])
+            self._known[account, rank] = found = self._known.pop((account, rank), None) or Visitor(account)
+            if len(self._known) > VISITORS_LIMIT:
+                self._known.popitem(last=False)
             return found
 
-    def take_all(self) -> list[Bmc]:
-        """Empty the cache."""
+    def clear(self) -> None:
+        """Forget them all."""
         with self._lock:
-            known = list(self._known.values())
             self._known.clear()
-            return known
-
-    def _drop(self, bmc: Bmc) -> None:
-        """Close its connection now, or leave that to the visit that is using it."""
-        bmc.dropped = True
-        if bmc.lock.acquire(blocking=False):
-            bmc.connector.forget()
-            bmc.lock.release()
 
 
-BMCS: Final = Bmcs()
+VISITORS: Final = Visitors()
 
 
 @contextlib.contextmanager
-def visit(node: Node, deadline: Deadline, permit: Callable[[], None] | None = None) -> Iterator[sushy_system.System]:
+def visit(
+    node: Node, deadline: Deadline, permit: Callable[[], None] | None = None, rank: Rank = Rank.ACTION
+) -> Iterator[sushy_system.System]:
     """The node's System, freshly read, for as long as the block runs. All that the block does keeps the deadline.
 
     Without `permit` the block may only read. Raises `InvalidDriverInfo` and the `BMC...` errors.
     """
     known = account(node)
-    bmc = BMCS.get(known)
-    if not bmc.lock.acquire(timeout=deadline.left_s()):
+    visitor = VISITORS.get(known, rank)
+    if not visitor.lock.acquire(timeout=deadline.left_s()):
         raise errors.BMCUnreachable(
             node=node.label, address=known.address, reason="another request to it was still under way"
         )
     try:
-        bmc.connector.begin(deadline, permit)
-        yield bmc.system()
+        visitor.connector.begin(deadline, permit, rank)
+        yield visitor.system()
     except errors.Error:
         raise
     except CAUGHT as exc:
         if isinstance(exc, sushy_errors.ResourceNotFoundError):
-            bmc.forget_system()
-        raise translated(node, known, exc) from exc
+            visitor.forget_system()
+        raise translated(node.label, known, exc) from exc
     finally:
-        if bmc.dropped:
-            bmc.connector.forget()
-        bmc.lock.release()
+        visitor.lock.release()
 
 
 def close_all(deadline: Deadline) -> None:
-    """Log out of every BMC, each in at most 2 s, all by the deadline."""
-    for bmc in BMCS.take_all():
-        bmc.dropped = True
-        if bmc.lock.acquire(timeout=min(2.0, deadline.left_s())):
-            bmc.connector.logout(deadline)
-            bmc.lock.release()
-
-
-def _digest(password: str | None) -> bytes:
-    return hmac.digest(_KEY, (password or "").encode(), "sha256")
+    """Log out of every BMC, each in at most 2 s, and end the I/O loop, all by the deadline."""
+    VISITORS.clear()
+    BMCS.close_all(deadline)

@@ -1,21 +1,21 @@
-"""What sushy does its I/O through: logging in, the permit before each change, and nothing sent twice.
+"""What sushy does its I/O through: the contact that polls use too, and the permit before each change.
 
 sushy's own connector is not used: it closes the connection after each request, makes a TLS context for each
 connection, sends a POST up to three times when the BMC is slow to answer even with its retries set to 0
 (`server_side_retries or 3`), and its session is deleted by a finaliser in whatever thread that runs in.
 
-*Guarantees.* (1) Only a request that was answered with 401 is sent again, once, after a new login: the BMC has not
-carried it out. (2) `permit` is asked right before each request that is not a GET, also before that second time.
-(3) No password or token is in a log record or an error. Not thread-safe: `client.visit` sees to one user at a time.
+*Guarantees.* (1) Only a change that was answered with 401 is sent again, once, after a new login: the BMC has not
+carried it out. (2) `permit` is asked right before each request that is not a GET, in the thread that wants it, when the
+connection is open and its turn has come; also before that second time. (3) No request outlives the deadline by more
+than `LATE_S`, even where the loop hangs. Not thread-safe: `client.visit` sees to one user at a time.
 """
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import http.client
+import asyncio
+import concurrent.futures
 import json
-import logging
+import queue
 import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -25,29 +25,61 @@ from sushy import auth as sushy_auth
 from sushy import exceptions as sushy_errors
 
 from ironic_lite.clock import Deadline, SystemClock
+from ironic_lite.drivers.contact import IO, Rank
 from ironic_lite.drivers.redfish.account import Account
-from ironic_lite.drivers.redfish.exchange import Exchange, Response
+from ironic_lite.drivers.redfish.bmc import BMCS
+from ironic_lite.drivers.redfish.exchange import Request
+from ironic_lite.drivers.redfish.http1 import Response
+from ironic_lite.drivers.redfish.session import JSON_LINE
 
-# identity: with compression some BMCs turn their ETag into a weak one, which they then do not accept themselves.
-HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity", "OData-Version": "4.0"}
-NO_SESSIONS: Final = (404, 405, 501)
-LOGOUT_S: Final = 2.0
-
-LOG = logging.getLogger(__name__)
-
-
-class SessionsMissing(Exception):
-    """The BMC has no session service, and driver_info insists on one."""
+LATE_S: Final = 1.0
 
 
 class _NoAuth(sushy_auth.AuthBase):  # type: ignore[misc]
     """Keeps sushy out of logging in and, at the end of its object, out of a blocking DELETE."""
 
     def _do_authenticate(self) -> None:
-        """The connector logs in by itself."""
+        """The session is the BMC's."""
 
     def can_refresh_session(self) -> bool:
         return False
+
+
+class Errand:
+    """One request's way to the loop and back; meanwhile the thread that waits for it is asked for the permit."""
+
+    def __init__(self, permit: Callable[[], None]) -> None:
+        self._permit = permit
+        self._asked: queue.SimpleQueue[concurrent.futures.Future[None] | None] = queue.SimpleQueue()
+
+    async def ask(self) -> None:
+        """On the loop: return once the permit is given. Raises what the permit raises."""
+        answer: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._asked.put(answer)
+        await asyncio.wrap_future(answer)
+
+    def wait(self, work: concurrent.futures.Future[Response], timeout_s: float) -> Response:
+        """Give the permit when asked, until the work has ended. Raises what it raises, and `TimeoutError`.
+
+        Not `TaskPool.wait`: see `contact.ended`.
+        """
+        work.add_done_callback(lambda _work: self._asked.put(None))
+        end = Deadline(SystemClock(), timeout_s)
+        try:
+            while (answer := self._asked.get(timeout=end.left_s())) is not None:
+                self._answer(answer)
+        except queue.Empty:
+            raise TimeoutError from None
+        return work.result(0)
+
+    def _answer(self, answer: concurrent.futures.Future[None]) -> None:
+        outcome: BaseException | None = None
+        try:
+            self._permit()
+        except BaseException as exc:  # noqa: BLE001  # it comes back through the work, to this very thread
+            outcome = exc
+        if answer.set_running_or_notify_cancel():
+            answer.set_exception(outcome) if outcome else answer.set_result(None)
 
 
 def _forbidden() -> None:
@@ -55,21 +87,18 @@ def _forbidden() -> None:
 
 
 class Connector:
-    """One BMC's requests, one after the other."""
+    """One account's requests to its BMC, as sushy makes them: one after the other."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._exchange = Exchange(account)
-        self._credentials: dict[str, str] = {}
-        self._session_path: str | None = None
-        self._logged_in = account.username is None
         self._root: sushy.Sushy | None = None
         self._deadline = Deadline(SystemClock(), 0.0)
         self._permit: Callable[[], None] = _forbidden
+        self._rank = Rank.POWER
 
-    def begin(self, deadline: Deadline, permit: Callable[[], None] | None) -> None:
+    def begin(self, deadline: Deadline, permit: Callable[[], None] | None, rank: Rank) -> None:
         """Set what the requests that follow must keep; without a permit they may only read."""
-        self._deadline, self._permit = deadline, permit or _forbidden
+        self._deadline, self._permit, self._rank = deadline, permit or _forbidden, rank
 
     @property
     def root(self) -> sushy.Sushy:
@@ -119,82 +148,27 @@ class Connector:
                 raise
             return self._request("PATCH", path, data, {**(headers or {}), "If-Match": "*"})
 
-    # Logging in and out.
-
-    def logout(self, deadline: Deadline) -> None:
-        """Delete the session on the BMC, in at most 2 s; one that does not answer lets it expire."""
-        path, self._session_path = self._session_path, None
-        bounded = Deadline(SystemClock(), min(LOGOUT_S, deadline.left_s()))
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            if path is not None and not deadline.passed():
-                self._exchange.send("DELETE", path, {**HEADERS, **self._credentials}, None, bounded)
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop the connection and what was learnt; the next request begins anew."""
-        self._exchange.close()
-        self._credentials, self._logged_in, self._root = {}, self._account.username is None, None
-
     def _request(self, method: str, path: str, data: object, headers: Mapping[str, str]) -> Response:
         path = urllib.parse.urljoin(
             self._account.root, urllib.parse.urlsplit(path)._replace(scheme="", netloc="").geturl()
         )
-        if not self._logged_in and path != self._account.root:
-            self._login()
-        response = self._send(method, path, data, headers)
-        if response.status_code == 401 and self._session_path is not None:
-            LOG.debug("The session with the BMC at %s has ended; logging in again.", self._account.address)
-            self._login()
-            response = self._send(method, path, data, headers)
-        sushy_errors.raise_for_response(method, path, response)
-        return response
-
-    def _send(self, method: str, path: str, data: object, headers: Mapping[str, str]) -> Response:
-        if method != "GET":
-            self._permit()
-        return self._exchange.send(
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        body = None if data is None else json.dumps(data).encode()
+        reads = method == "GET"
+        errand = Errand(self._permit)
+        request = Request(
             method,
             path,
-            self._headers(data, headers),
-            None if data is None else json.dumps(data).encode(),
-            self._deadline,
+            lines if data is None else lines + JSON_LINE,
+            body,
+            repeatable=reads,
+            consent=None if reads else errand.ask,
         )
-
-    def _headers(self, data: object, more: Mapping[str, str]) -> dict[str, str]:
-        kind = {} if data is None else {"Content-Type": "application/json"}
-        return {**HEADERS, **kind, **self._credentials, **more}
-
-    def _login(self) -> None:
-        """Get a session, or fall back to basic where the BMC has none. A refused password is not tried twice."""
-        self._credentials, self._session_path, self._logged_in = {}, None, False
-        sessions = self._sessions() if self._account.auth != "basic" else None
-        if sessions is None or not self._open_session(sessions):
-            if self._account.auth == "session":
-                raise SessionsMissing
-            pair = f"{self._account.username}:{self._account.password}".encode()
-            self._credentials = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-        self._logged_in = True
-
-    def _sessions(self) -> str | None:
-        """Where sessions are made, by what the service root says."""
-        document = self.root.json or {}
-        with contextlib.suppress(KeyError, TypeError):
-            return str(document["Links"]["Sessions"]["@odata.id"])
-        with contextlib.suppress(KeyError, TypeError):
-            return f"{document['SessionService']['@odata.id'].rstrip('/')}/Sessions"
-        return None
-
-    def _open_session(self, path: str) -> bool:
-        """Log in; False when the BMC has no session service after all."""
-        body = json.dumps({"UserName": self._account.username, "Password": self._account.password}).encode()
-        response = self._exchange.send("POST", path, self._headers(body, {}), body, self._deadline)
-        if response.status_code in NO_SESSIONS:
-            return False
-        sushy_errors.raise_for_response("POST", path, response)
-        token = response.headers.get("X-Auth-Token")
-        if token is None:
-            return False
-        location = response.headers.get("Location") or response.json().get("@odata.id", "")
-        self._session_path = urllib.parse.urlsplit(location).path
-        self._credentials = {"X-Auth-Token": token}
-        return True
+        bmc = BMCS.get(self._account)
+        work = IO.submit(bmc.ask(self._account, request, self._rank, self._deadline), f"{method} to a BMC")
+        try:
+            response = errand.wait(work, self._deadline.left_s() + LATE_S)
+        finally:
+            work.cancel()
+        sushy_errors.raise_for_response(method, path, response)
+        return response

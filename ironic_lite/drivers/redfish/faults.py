@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
+import os
 import socket
 import ssl
 from typing import Final
@@ -10,27 +10,29 @@ from typing import Final
 from sushy import exceptions as sushy_errors
 
 from ironic_lite import errors
-from ironic_lite.domain.node import Node
+from ironic_lite.drivers.contact import Engaged
 from ironic_lite.drivers.redfish.account import Account
-from ironic_lite.drivers.redfish.connector import SessionsMissing
+from ironic_lite.drivers.redfish.bmc import Denied
+from ironic_lite.drivers.redfish.http1 import BrokenAnswer, HungUp
+from ironic_lite.drivers.redfish.session import SessionsMissing
 
-# ValueError: a body that is no JSON. The other three: JSON of a shape that no Redfish resource has.
+# ValueError: a body that is no JSON. The others after it: JSON of a shape that no Redfish resource has.
 CAUGHT: Final = (
-    OSError, http.client.HTTPException, sushy_errors.SushyError, SessionsMissing, ValueError, KeyError, TypeError,
-    AttributeError,
+    OSError, BrokenAnswer, Denied, Engaged, sushy_errors.SushyError, SessionsMissing, ValueError, KeyError, TypeError,
+    AttributeError, RecursionError,
 )  # fmt: skip
 DETAIL_LIMIT: Final = 400
 ADVICE: Final = "set redfish_verify_ca in driver_info to the path of the CA's certificate, or to false to go without"
 
 
-def translated(node: Node, account: Account, exc: Exception) -> errors.BMCError:
+def translated(label: str, account: Account, exc: Exception) -> errors.BMCError:
     """The error to raise instead. Its text holds what the BMC said, and nothing of the request."""
-    known = {"node": node.label, "address": account.address}
-    if isinstance(exc, sushy_errors.AccessError):
+    known = {"node": label, "address": account.address}
+    if isinstance(exc, sushy_errors.AccessError | Denied):
         return errors.BMCAccessDenied(**known)
     if isinstance(exc, ssl.SSLCertVerificationError):
         return errors.BMCCertificateUntrusted(**known, reason=f"{exc.verify_message}; {ADVICE}")
-    silent = isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError)
+    silent = isinstance(exc, OSError | Engaged) and not isinstance(exc, ssl.SSLError)
     return (errors.BMCUnreachable if silent else errors.BMCError)(**known, reason=_reason(exc))
 
 
@@ -38,11 +40,13 @@ def _reason(exc: Exception) -> str:
     match exc:
         case OSError():
             return _silence(exc)
+        case Engaged():
+            return "another request to it was still under way"
         case sushy_errors.HTTPError():
             return f"HTTP status {exc.status_code}, {_detail(exc)}"
         case SessionsMissing():
             return "it has no session service; set redfish_auth_type to basic or auto"
-        case sushy_errors.SushyError() | http.client.HTTPException():
+        case sushy_errors.SushyError() | BrokenAnswer():
             return str(exc)[:DETAIL_LIMIT].rstrip(".") or type(exc).__name__
     return "its answer is not what Redfish defines"
 
@@ -53,11 +57,12 @@ def _silence(exc: OSError) -> str:
             return "it did not answer in time"
         case socket.gaierror():
             return f"its name does not resolve ({exc.strerror})"
-        case http.client.RemoteDisconnected():
+        case HungUp():
             return "it closed the connection without an answer"
         case ssl.SSLError():
             return f"TLS failed ({exc.reason or 'no reason given'})"
-    return (exc.strerror or type(exc).__name__).lower()
+    # asyncio's own text names the address once more.
+    return (os.strerror(exc.errno) if exc.errno else type(exc).__name__).lower()
 
 
 def _detail(exc: sushy_errors.HTTPError) -> str:

@@ -10,6 +10,7 @@ from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice
+from ironic_lite.drivers.contact import Rank
 from ironic_lite.drivers.interfaces import Attempt, BootChoice, Sensors
 from ironic_lite.drivers.redfish import client, sensors
 from ironic_lite.drivers.redfish.account import PROPERTIES, account
@@ -66,5 +67,5 @@ class RedfishManagement:
             system.set_system_boot_options(**boot_override(system, SOURCES[choice.boot_device], enabled))
 
     def sensors(self, node: Node, deadline: Deadline) -> Sensors:
-        with client.visit(node, deadline) as system:
+        with client.visit(node, deadline, rank=Rank.SENSORS) as system:
             return sensors.collect(system)

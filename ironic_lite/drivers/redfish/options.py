@@ -1,4 +1,4 @@
-"""The options of `client.py`, apart from it: declaring them must not load sushy, which only a visit needs."""
+"""The options of `bmc.py`, apart from it: declaring them must not load sushy, which only a visit needs."""
 
 from __future__ import annotations
 

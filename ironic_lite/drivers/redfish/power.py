@@ -11,23 +11,15 @@ from sushy.resources.system import system as sushy_system
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import Node
-from ironic_lite.domain.states import BootMode, Power, PowerTarget
+from ironic_lite.domain.states import Power, PowerTarget
+from ironic_lite.drivers.contact import Rank
 from ironic_lite.drivers.interfaces import Attempt, Reading
-from ironic_lite.drivers.redfish import client
+from ironic_lite.drivers.redfish import client, poll
 from ironic_lite.drivers.redfish.account import PROPERTIES, account
 from ironic_lite.drivers.settling import settle
 
-# A machine on its way counts as there; Paused and whatever else a BMC says are unknown.
-STATES: Final = {
-    sushy.PowerState.ON: Power.ON,
-    sushy.PowerState.POWERING_ON: Power.ON,
-    sushy.PowerState.OFF: Power.OFF,
-    sushy.PowerState.POWERING_OFF: Power.OFF,
-}
-BOOT_MODES: Final = {
-    sushy.BootSourceOverrideMode.UEFI: BootMode.UEFI,
-    sushy.BootSourceOverrideMode.LEGACY: BootMode.BIOS,
-}
+STATES: Final = {sushy.PowerState(word): power for word, power in poll.STATES.items()}
+BOOT_MODES: Final = {sushy.BootSourceOverrideMode(word): mode for word, mode in poll.BOOT_MODES.items()}
 
 Step = tuple[sushy.ResetType, Power]
 ON: Final[Step] = (sushy.ResetType.ON, Power.ON)
@@ -57,13 +49,19 @@ class RedfishPower:
         account(node)
 
     def read(self, node: Node, deadline: Deadline) -> Reading:
-        with client.visit(node, deadline) as system:
+        with client.visit(node, deadline, rank=Rank.POWER) as system:
             return Reading(
                 power=STATES.get(system.power_state),
                 boot_mode=BOOT_MODES.get(system.boot.mode) if system.boot else None,
                 health=system.status.health.value if system.status and system.status.health else None,
                 vendor=system.manufacturer,
             )
+
+    def target(self, node: Node) -> poll.Target:
+        return poll.Target.of(node)
+
+    async def poll(self, target: poll.Target, deadline: Deadline) -> Reading:
+        return await poll.poll(target, deadline)
 
     def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> None:
         with client.visit(node, attempt.deadline) as system:

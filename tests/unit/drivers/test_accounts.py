@@ -31,12 +31,29 @@ def parse(module: Any, **info: object) -> Any:
         ("https://192.0.2.1:8443/", ("https", "192.0.2.1", 8443, "/redfish/v1/")),
         ("192.0.2.1:8443", ("https", "192.0.2.1", 8443, "/redfish/v1/")),
         ("[2001:db8::1]", ("https", "2001:db8::1", 443, "/redfish/v1/")),
+        ("2001:db8::1", ("https", "2001:db8::1", 443, "/redfish/v1/")),
+        ("fe80::1%eth0", ("https", "fe80::1%eth0", 443, "/redfish/v1/")),
+        ("http://[fe80::1%25eth0]:8000", ("http", "fe80::1%eth0", 8000, "/redfish/v1/")),
         ("https://bmc.example/api/redfish", ("https", "bmc.example", 443, "/api/redfish/")),
     ],
 )
 def test_redfish_addresses(address: str, expected: Any) -> None:
     found = parse(redfish, redfish_address=address)
     assert (found.scheme, found.host, found.port, found.root) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("bmc.example", "bmc.example"),
+        ("http://bmc.example:443", "bmc.example:443"),
+        ("https://192.0.2.1:8443", "192.0.2.1:8443"),
+        ("fe80::1%eth0", "[fe80::1]"),
+        ("http://[fe80::1%eth0]:8000", "[fe80::1]:8000"),
+    ],
+)
+def test_a_host_header_has_no_zone_and_no_usual_port(address: str, expected: str) -> None:
+    assert parse(redfish, redfish_address=address).authority == expected
 
 
 @pytest.mark.parametrize(
