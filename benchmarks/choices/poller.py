@@ -31,7 +31,7 @@ PATH = "/redfish/v1/Systems/1"
 CLOSES = "sushy as it ships (Connection: close)"
 KEEPS = "sushy, its connection kept"
 OURS = "ironic_lite today (sushy on our connector)"
-COROUTINE = "asyncio streams + msgspec (not built yet)"
+COROUTINE = "asyncio streams + msgspec, the least there could be"
 
 Place = tuple[str, int]
 

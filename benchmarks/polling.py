@@ -1,0 +1,218 @@
+"""What one poll of a machine's power costs: CPU and memory, beside the blocking way in the same run.
+
+    python benchmarks/polling.py                  # 1,000 BMCs, plain HTTP and TLS, about two minutes
+    python benchmarks/polling.py --bmcs 200 --sweeps 5
+
+The BMCs are `python -m ironic_lite.fleet` in a process of its own, so only the client's CPU is counted. Each way runs
+in an interpreter of its own. Read CPU, not wall time: the machine may be shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import concurrent.futures
+import contextlib
+import gc
+import json
+import os
+import resource
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ironic_lite import config
+from ironic_lite.clock import Deadline, SystemClock
+from ironic_lite.domain.node import Node
+from ironic_lite.drivers.contact import IO
+from ironic_lite.drivers.redfish import tls
+from ironic_lite.drivers.redfish.account import account
+from ironic_lite.drivers.redfish.poll import Target, poll
+from ironic_lite.drivers.redfish.power import RedfishPower
+
+PASSWORD = "bench"
+SYSTEM = "/redfish/v1/Systems/1"
+LATENCY_S = 0.2
+IN_FLIGHT = 250
+THREADS = 8
+BLOCKING_BMCS = 100
+CLOCK = SystemClock()
+LIMIT_S = 300
+
+
+@contextlib.contextmanager
+def fleet(size: int, ca_file: Path | None) -> Iterator[list[str]]:
+    """The URLs of simulated BMCs, which end with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ironic_lite.fleet", f"--size={size}", "--first-address=127.79.0.1",
+         f"--latency={LATENCY_S}", *([f"--tls={ca_file}"] if ca_file else [])],
+        env=os.environ | {"IRONIC_LITE_FLEET_PASSWORD": PASSWORD}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield [bmc["url"] for bmc in json.loads(process.stdout.readline())["bmcs"]]
+    finally:
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
+
+
+def node(number: int, url: str, ca_file: Path | None) -> Node:
+    return Node(
+        uuid=f"00000000-0000-0000-0000-{number:012}",
+        driver="redfish",
+        driver_info={
+            "redfish_address": url, "redfish_system_id": SYSTEM, "redfish_username": "admin",
+            "redfish_password": PASSWORD, "redfish_verify_ca": str(ca_file or True),
+        },
+    )  # fmt: skip
+
+
+def rss_kib() -> float:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1024
+
+
+async def sweep(targets: list[Target]) -> None:
+    """Poll each once, as a scheduler would: a task for each, a bounded number at a time."""
+    places = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one(target: Target) -> None:
+        async with places:
+            assert (await poll(target, Deadline(CLOCK, 30))).power is not None
+
+    await asyncio.gather(*(asyncio.create_task(one(target)) for target in targets))
+
+
+def of_poller(nodes: list[Node], sweeps: int) -> dict[str, float]:
+    targets = [Target.of(one) for one in nodes]
+    IO.submit(sweep([]), "start").result(10)
+    before_kib, cold = rss_kib(), time.process_time()
+    IO.submit(sweep(targets), "cold").result(LIMIT_S)
+    cold_ms = (time.process_time() - cold) * 1e3 / len(nodes)
+    warm: list[float] = []
+    for _ in range(sweeps):
+        began = time.process_time()
+        IO.submit(sweep(targets), "warm").result(LIMIT_S)
+        warm.append((time.process_time() - began) * 1e3 / len(nodes))
+    return {
+        "CPU ms, warm poll": statistics.median(warm),
+        "CPU ms, cold poll and login": cold_ms,
+        "RSS KiB per BMC": (rss_kib() - before_kib) / len(nodes),
+    }
+
+
+async def _stream(
+    one: Node, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+    known = account(one)
+    basic = base64.b64encode(f"{known.username}:{known.password}".encode()).decode()
+    request = f"GET {SYSTEM} HTTP/1.1\r\nHost: {known.authority}\r\nAuthorization: Basic {basic}\r\n\r\n".encode()
+    return *await asyncio.open_connection(known.host, known.port, ssl=context), request
+
+
+async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> None:
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if line)
+    assert msgspec.json.decode(await reader.readexactly(int(fields[b"content-length"])), type=Said).PowerState
+
+
+class Said(msgspec.Struct):
+    """What the poll wants most."""
+
+    PowerState: str
+
+
+def of_streams(nodes: list[Node], sweeps: int) -> dict[str, float]:
+    """The least that asyncio's own transports can do it with: no login, no errors, no deadline, no turns."""
+    verify = account(nodes[0]).verify
+    context = tls.context(verify) if isinstance(verify, str) else None
+
+    async def main() -> dict[str, float]:
+        before_kib, warm = rss_kib(), []
+        streams = [await _stream(one, context) for one in nodes]
+        for _ in range(sweeps + 1):
+            began = time.process_time()
+            for start in range(0, len(streams), IN_FLIGHT):
+                await asyncio.gather(*(_ask(*stream) for stream in streams[start : start + IN_FLIGHT]))
+            warm.append((time.process_time() - began) * 1e3 / len(nodes))
+        rss = (rss_kib() - before_kib) / len(nodes)
+        for _, writer, _ in streams:
+            writer.transport.abort()
+        return {"CPU ms, warm poll": statistics.median(warm[1:]), "RSS KiB per BMC": rss}
+
+    return asyncio.run(main())
+
+
+def of_blocking(nodes: list[Node], sweeps: int) -> dict[str, float]:
+    """`RedfishPower.read` through sushy, in threads."""
+    nodes, power = nodes[:BLOCKING_BMCS], RedfishPower()
+
+    def read(one: Node) -> None:
+        assert power.read(one, Deadline(CLOCK, 60)).power is not None
+
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
+        before_kib = rss_kib()
+        list(threads.map(read, nodes))
+        warm: list[float] = []
+        for _ in range(sweeps):
+            began = time.process_time()
+            list(threads.map(read, nodes))
+            warm.append((time.process_time() - began) * 1e3 / len(nodes))
+        rss = (rss_kib() - before_kib) / len(nodes)
+    return {"CPU ms, warm poll": statistics.median(warm), "RSS KiB per BMC": rss}
+
+
+KINDS = {"poller": of_poller, "asyncio streams": of_streams, "blocking": of_blocking}
+WAYS = [f"{kind}{suffix}" for suffix in ("", ", TLS") for kind in KINDS]
+
+
+def measure(way: str, bmcs: int, sweeps: int) -> dict[str, float]:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    config.load([], program="polling", files=[])
+    config.CONF.set_override("connection_cache_size", bmcs, group="redfish")
+    with tempfile.TemporaryDirectory() as directory:
+        ca_file = Path(directory) / "ca.pem" if way.endswith(", TLS") else None
+        with fleet(bmcs, ca_file) as urls:
+            nodes = [node(number, url, ca_file) for number, url in enumerate(urls)]
+            try:
+                return KINDS[way.removesuffix(", TLS")](nodes, sweeps)
+            finally:
+                RedfishPower().close_all(Deadline(CLOCK, 30))
+
+
+def main() -> None:
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--bmcs", type=int, default=1000)
+    args.add_argument("--sweeps", type=int, default=10)
+    args.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    asked: Any = args.parse_args()
+    if asked.way:
+        print(json.dumps(measure(asked.way, asked.bmcs, asked.sweeps)))
+        return
+    print(f"{asked.bmcs} BMCs that answer in {LATENCY_S} s, median of {asked.sweeps} sweeps")
+    for way in WAYS:
+        done = subprocess.run(
+            [sys.executable, __file__, "--way", way, f"--bmcs={asked.bmcs}", f"--sweeps={asked.sweeps}"],
+            capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(done.stderr[-3000:])
+        for name, value in json.loads(done.stdout).items():
+            print(f"  {way:22} {name:30} {value:9.3f}")
+
+
+if __name__ == "__main__":
+    main()
