@@ -95,6 +95,7 @@ class LoopThread:
         Raises `NoFreeWorker` when `limit` are in flight, `Stopping` once the loop stops; the coroutine is closed then.
         """
         work = _Work(name or str(getattr(coroutine, "__qualname__", coroutine)), coroutine, self._clock.monotonic())
+        future = work.future  # once begun, it is the loop's
         try:
             self._check_process()
             with self._lock:
@@ -103,8 +104,8 @@ class LoopThread:
         except BaseException:
             coroutine.close()
             raise
-        work.future.add_done_callback(lambda future: self._cancel(work) if future.cancelled() else None)
-        return work.future
+        future.add_done_callback(lambda future: self._cancel(work) if future.cancelled() else None)
+        return future
 
     def stats(self) -> LoopStats:
         """What the loop is doing now; a loop that is blocked now is late by now."""
@@ -225,16 +226,18 @@ class LoopThread:
         exc = None if task.cancelled() else task.exception()
         if not self._leave(work):
             return
+        future = work.future
+        del work.future  # its callback holds the work: each result would wait for the garbage collector
         if task.cancelled() and not self._stopping:
-            work.future.cancel()
-        if not work.future.set_running_or_notify_cancel():
+            future.cancel()
+        if not future.set_running_or_notify_cancel():
             return
         if task.cancelled():
-            work.future.set_exception(errors.Interrupted(what=work.name))
+            future.set_exception(errors.Interrupted(what=work.name))
         elif exc is not None:
-            work.future.set_exception(exc)
+            future.set_exception(exc)
         else:
-            work.future.set_result(task.result())
+            future.set_result(task.result())
 
     def _sample_next(self) -> None:
         self._sample_due = self._clock.monotonic() + self._lag_interval_s
