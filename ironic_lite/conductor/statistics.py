@@ -13,8 +13,9 @@ from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.config import Host, Int, Port, Section
 from ironic_lite.db.connections import Connections
+from ironic_lite.drivers import contact
 from ironic_lite.executors.recurring import Recurring
-from ironic_lite.executors.stats import PoolStats, told
+from ironic_lite.executors.stats import LoopStats, PoolStats, told
 from ironic_lite.metrics import Registry, exposition
 from ironic_lite.usage import Usage
 from ironic_lite.web import scrape
@@ -45,6 +46,7 @@ class Statistics(msgspec.Struct, frozen=True):
     pools: tuple[PoolStats, ...]
     servers: tuple[ServerStats, ...]
     database: Connections
+    loops: tuple[LoopStats, ...]
 
 
 @rpc.quick_method
@@ -55,6 +57,7 @@ def conductor_statistics(conductor: Conductor) -> Statistics:
         pools=(conductor.pool.stats(),),
         servers=tuple(server.stats() for server in conductor.servers),
         database=conductor.database.connections(),
+        loops=contact.IO.stats(),
     )
 
 
@@ -66,6 +69,7 @@ def registry(conductor: Conductor, bmc_waits: BMCWaits) -> Registry:
     made.add(lambda: (sample for server in conductor.servers for sample in server.stats().samples()))
     made.add(lambda: conductor.database.connections().samples())
     made.add(bmc_waits.samples)
+    made.add(lambda: (sample for loop in contact.IO.stats() for sample in loop.samples()))
     return made
 
 

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.loops import LoopThread
+from ironic_lite.executors.stats import LoopStats
 from ironic_lite.executors.taskpool import TaskPool
 
 T = TypeVar("T")
@@ -159,6 +160,11 @@ class IoLoop:
         """Whether there is a loop."""
         with self._lock:
             return self._running is not None
+
+    def stats(self) -> tuple[LoopStats, ...]:
+        """What it is doing; empty while there is none."""
+        with self._lock:
+            return () if self._running is None else (self._running[1].stats(),)
 
     def stop(self, deadline: Deadline) -> list[str]:
         """End it, if it ever began. The names of what did not end by the deadline are returned."""

@@ -24,10 +24,9 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import msgspec
-
 from ironic_lite import errors
 from ironic_lite.clock import Clock, Deadline
+from ironic_lite.executors.stats import LoopStats
 
 if TYPE_CHECKING:
     from ironic_lite.executors.taskpool import TaskPool
@@ -38,20 +37,6 @@ _RESOLVERS: Final = 4
 
 # What was given up, kept for good: a collected task would be closed, and that runs its coroutine once more.
 _abandoned: list[object] = []
-
-
-class LoopStats(msgspec.Struct, frozen=True):
-    """What a loop is doing. Lag: by how many seconds its last sample was late, and the latest of all was."""
-
-    name: str
-    limit: int
-    in_flight: int
-    refused: int
-    done: int
-    longest: str | None
-    longest_s: float
-    lag_s: float
-    max_lag_s: float
 
 
 class _Work:

@@ -68,6 +68,25 @@ class PoolStats(msgspec.Struct, frozen=True):
                 yield family.at(value(kind), self.name, kind.name)
 
 
+class LoopStats(msgspec.Struct, frozen=True):
+    """What a loop is doing. Lag: by how many seconds its last sample was late, and the latest of all was."""
+
+    name: str
+    limit: int
+    in_flight: int
+    refused: int
+    done: int
+    longest: str | None
+    longest_s: float
+    lag_s: float
+    max_lag_s: float
+
+    def samples(self) -> Iterator[Sample]:
+        """The picture for Prometheus."""
+        for family, value in _OF_LOOP:
+            yield family.at(value(self), self.name)
+
+
 def of_kind(line: Line, longest: tuple[str | None, float]) -> KindStats:
     """The counts of one kind."""
     return KindStats(
@@ -117,6 +136,28 @@ _OF_POOL: Final[tuple[tuple[Family, Callable[[PoolStats], float]], ...]] = (
     ),
     (gauge("ironic_lite_pool_threads", "Threads that the pool has.", "pool"), lambda pool: pool.threads),
     (gauge("ironic_lite_pool_idle", "Threads of the pool that are parked.", "pool"), lambda pool: pool.idle),
+    (gauge("ironic_lite_pool_resident", "Threads of the pool that run a loop.", "pool"), lambda pool: pool.resident),
+    (
+        gauge("ironic_lite_pool_lent", "Places whose tasks wait for others, and that these may use.", "pool"),
+        lambda pool: pool.lent,
+    ),
+)
+
+
+def _of_loop(
+    declare: Callable[..., Family], name: str, about: str, value: Callable[[LoopStats], float]
+) -> tuple[Family, Callable[[LoopStats], float]]:
+    return declare(f"ironic_lite_loop_{name}", about, "loop"), value
+
+
+_OF_LOOP: Final = (
+    _of_loop(gauge, "limit", "Coroutines that may be in flight at a time.", lambda loop: loop.limit),
+    _of_loop(gauge, "in_flight", "Coroutines that are in flight.", lambda loop: loop.in_flight),
+    _of_loop(counter, "refused_total", "Coroutines refused because the limit was reached.", lambda loop: loop.refused),
+    _of_loop(counter, "done_total", "Coroutines that ended, well or not.", lambda loop: loop.done),
+    _of_loop(gauge, "longest_seconds", "Age of the coroutine that is in flight longest.", lambda loop: loop.longest_s),
+    _of_loop(gauge, "lag_seconds", "How late the loop was when last looked at, or is now.", lambda loop: loop.lag_s),
+    _of_loop(gauge, "lag_seconds_max", "How late the loop was at most so far.", lambda loop: loop.max_lag_s),
 )
 
 

@@ -3,7 +3,7 @@
     tox -e proof-random-order           # seeds 1 to 50
     tox -e proof-random-order -- 7 7    # seed 7 alone
 
-The small size is `tox -e unit` itself, which runs in the order of one fixed seed.
+The small size is one seed.
 """
 
 from __future__ import annotations

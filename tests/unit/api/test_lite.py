@@ -24,7 +24,7 @@ PATH = "/lite/v1/conductors/refhost"
 
 @pytest.fixture
 def told(service: Service) -> Statistics:
-    made = Statistics(Process(SystemClock()).usage(), (), (), Connections(limit=20, open=2, busy=1))
+    made = Statistics(Process(SystemClock()).usage(), (), (), Connections(limit=20, open=2, busy=1), ())
     service.conductors.answers["conductor_statistics"] = made
     return made
 

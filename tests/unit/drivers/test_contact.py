@@ -186,9 +186,10 @@ async def who() -> str:
 def test_the_loop_begins_with_the_first_work_and_again_after_its_end():
     io, before = IoLoop(), loops()
     assert io.stop(within()) == []
-    assert (io.running(), loops()) == (False, before)
+    assert (io.running(), io.stats(), loops()) == (False, (), before)
     for _ in range(2):
         assert io.submit(who(), "who").result(20) == "bmc loop"
+        assert [one.name for one in io.stats()] == ["bmc loop"]
         assert (io.running(), loops()) == (True, before + 1)
         assert io.stop(within()) == []
         assert (io.running(), loops()) == (False, before)

@@ -20,6 +20,8 @@ from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.loops import LoopThread
 from ironic_lite.executors.taskpool import TaskPool
 from ironic_lite.log import request_id
+from ironic_lite.metrics import Registry, exposition
+from tests.parts.scrapes import Scrape
 from tests.waiting import until
 
 CLOCK = SystemClock()
@@ -156,6 +158,22 @@ def test_beyond_its_limit_it_refuses_at_once_and_runs_nothing(loop: LoopThread):
     held[0].cancel()
     until(lambda: loop.stats().in_flight == 2)
     assert loop.submit(answer("again")).result(5) == "again"
+
+
+def test_a_scrape_has_what_the_loop_and_its_pool_tell(loop: LoopThread, pool: TaskPool):
+    held = [loop.submit(forever()) for _ in range(3)]
+    with pytest.raises(errors.NoFreeWorker):
+        loop.submit(forever())
+    registry = Registry("conductor")
+    registry.add(lambda: (*pool.stats().samples(), *loop.stats().samples()))
+    now = Scrape(exposition([registry.collect()]))
+    told = {name: now.value(f"ironic_lite_loop_{name}", loop="polls") for name in ("limit", "in_flight", "done_total")}
+    assert told == {"limit": 3, "in_flight": 3, "done_total": 0}
+    assert now.value("ironic_lite_loop_refused_total") == 1
+    assert now.value("ironic_lite_pool_resident", pool=pool.name) == 1
+    for one in held:
+        one.cancel()
+    until(lambda: loop.stats().done == 3)
 
 
 def test_a_place_is_free_only_when_its_coroutine_has_ended(loop: LoopThread):
