@@ -178,7 +178,7 @@ def _api_spec(name: str, told: Told, listener: socket.socket, asked: socket.sock
     siblings = Siblings(asked, told.metrics_ports) if asked else None
     return ChildSpec(
         name,
-        lambda: ApiService(listener, told.credentials, grace_s=API_STOP_TIMEOUT_S, name=name, siblings=siblings),
+        ApiService(listener, told.credentials, grace_s=API_STOP_TIMEOUT_S, name=name, siblings=siblings).prepare,
         (listener, *([asked] if asked else [])),
         API_STAGE,
     )
@@ -192,9 +192,10 @@ def _conductor_spec(
     api_threads = (api_conf.threads,) * api_conf.api_workers if after_api else ()
 
     def make() -> ConductorService:
-        return ConductorService(
+        made = ConductorService(
             listener, told.credentials, stop_timeout_s, api_threads=api_threads, metrics_listener=metrics_listener
         )
+        return made.prepare()
 
     listeners = (listener, *([metrics_listener] if metrics_listener else []))
     return ChildSpec(CONDUCTOR, make, listeners, CONDUCTOR_STAGE)

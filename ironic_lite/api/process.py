@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from typing import Self
 
 # From `backend.base`: `oslo_service.service` would choose the eventlet backend at import.
 from oslo_service.backend.base import ServiceBase
@@ -72,20 +73,34 @@ class ApiService(ServiceBase):  # type: ignore[misc]  # oslo.service has no type
         self._listener, self._credentials, self._grace_s = listener, rpc_credentials, grace_s
         self._name, self._siblings = name, siblings
         self._clock = clock or SystemClock()
+        self._prepared = False
+
+    def prepare(self) -> Self:
+        """Make what a fork can share, as nothing of it is open yet. Raises `ConfigurationError`.
+
+        Not a part of the making: what is prepared cannot be pickled for another process.
+        """
+        self._database = open_database()
+        members = Members(self._database, self._clock)
+        self._conductors = Conductors(members, self._credentials, BMCWaits("This API process", conf.threads))
+        self._workers = Workers(Registry(self._name), self._siblings)
+        self._app = application(self._database, members, self._conductors, self._clock, self._workers)
+        self._prepared = True
+        return self
 
     def start(self) -> None:
         """Serve. Raises `ConfigurationError` or `DatabaseUnavailable` when that is not possible."""
-        self._stopped = threading.Event()  # not earlier: the object may be pickled for another process
+        if not self._prepared:
+            self.prepare()
+        self._stopped = threading.Event()
         self._identity = TLS(configured_identity()) if conf.enable_ssl_api else None
-        self._database = open_database()
         migrate.demand_current(self._database)
-        members = Members(self._database, self._clock)
-        self._conductors = Conductors(members, self._credentials, BMCWaits("This API process", conf.threads))
-        workers = Workers(Registry(self._name), self._siblings)
-        app = application(self._database, members, self._conductors, self._clock, workers)
+        workers = self._workers
         largest_kib = max(body_conf.max_json_body_size, body_conf.max_json_body_size_provision)
         limits = Limits(body_kib=largest_kib)  # the frame; which request may be how large is the application's matter
-        self._server = Server("api", self._listener, app, threads=conf.threads, limits=limits, identity=self._identity)
+        self._server = Server(
+            "api", self._listener, self._app, threads=conf.threads, limits=limits, identity=self._identity
+        )
         workers.registry.add(Process(self._clock).samples)
         workers.registry.add(lambda: self._server.stats().samples())
         workers.registry.add(lambda: self._database.connections().samples())

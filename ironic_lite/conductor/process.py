@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from typing import Self
 
 # From `backend.base`: `oslo_service.service` would choose the eventlet backend at import.
 from oslo_service.backend.base import ServiceBase
@@ -82,13 +83,25 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         self._api_threads, self._metrics_listener = api_threads, metrics_listener
         self._clock: Clock = SystemClock()
         self._online, self._keeps_registration, self._quiet = True, False, False
+        self._prepared = False
+
+    def prepare(self) -> Self:
+        """Make what a fork can share, as nothing of it is open yet. Raises `ConfigurationError`.
+
+        Not a part of the making: what is prepared cannot be pickled for another process.
+        """
+        self._drivers = enabled_drivers()
+        self._database = open_database()
+        self._prepared = True
+        return self
 
     def start(self) -> None:
         """Serve. Raises `ConfigurationError` or `DatabaseUnavailable` when that is not possible."""
-        host, drivers = default_conf.host, enabled_drivers()
+        if not self._prepared:
+            self.prepare()
+        host, drivers, database = default_conf.host, self._drivers, self._database
         url = rpc_url(self._listener)
         self._identity = TLS(configured_identity()) if rpc_conf.use_ssl else None
-        database = open_database()
         migrate.demand_current(database)
         freed = recovery.free_locks(database, host, recovery.AT_START)
         if freed:

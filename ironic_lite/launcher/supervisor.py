@@ -2,6 +2,7 @@
 
 *Guarantees.*
 (1) One thread, one selector. Signal handlers do nothing; signals, reports of children and deadlines are events of it.
+    Services that are forked are made here, once, before the first fork: every life of a child shares their memory.
 (2) READY=1 is said when every child serves. A child that dies before its first READY ends everything with exit code 1.
     Later deaths bring a new child: at once, then backing off.
 (3) SIGTERM and SIGINT stop the children in their order, under one deadline; what is left then is killed. The second
@@ -55,11 +56,17 @@ class Child:
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
+        self.make = spec.make
         self.pid: int | None = None
         self.status: int | None = None  # our end of its status pipe
         self.ready = self.was_ever_ready = self.reloading = self.told_to_stop = False
         self.progress_at = 0.0
         self.backoff = Backoff()
+
+    def prepare(self) -> None:
+        """Make the service here and now, so that all lives of the child share its memory."""
+        service = self.spec.make()
+        self.make = lambda: service
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; none if it is not there."""
@@ -93,6 +100,9 @@ class Supervisor:
         self._lifeline, self._lifeline_held = os.pipe2(os.O_CLOEXEC)
         self._wakeup = Wakeup(HELD)
         self._selector.register(self._wakeup.fileno(), selectors.EVENT_READ, self._on_signals)
+        if self._program is None:
+            for child in self._children:
+                child.prepare()
         gc.collect()
         gc.freeze()  # or the first collection in a child would copy every page that it shares with us
         for child in self._children:
@@ -136,7 +146,7 @@ class Supervisor:
         if self._program is not None:
             self._become(self._program, child, reporting)
         self._give_up_all_but(child)
-        return Supervised(child.spec.make, self._limits, status=reporting, lifeline=self._lifeline).run()
+        return Supervised(child.make, self._limits, status=reporting, lifeline=self._lifeline).run()
 
     def _become(self, program: Program, child: Child, reporting: int) -> NoReturn:
         """Exec, which closes everything that is not handed over."""

@@ -118,7 +118,7 @@ class Api(Journalled):
 class Conductor(Journalled):
     role = "conductor"
 
-    def __init__(self) -> None:
+    def serve(self) -> None:
         links = [link for link in Path("/proc/self/fd").iterdir() if int(link.name) > 2]
         sockets = [link for link in links if link.is_socket()]
         journal(self.role, f"sockets {len(sockets)}")
