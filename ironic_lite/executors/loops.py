@@ -94,8 +94,8 @@ class LoopThread:
 
     def stats(self) -> LoopStats:
         """What the loop is doing now; a loop that is blocked now is late by now."""
-        now = self._clock.monotonic()
         with self._lock:
+            now = self._clock.monotonic()
             oldest = min(self._works, key=lambda work: work.since, default=None)
             late_s = now - self._sample_due if self._sample_due is not None else 0.0
             return LoopStats(

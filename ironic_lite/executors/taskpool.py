@@ -8,8 +8,8 @@ promise: `Slot.run` never refuses; (4) refusal is immediate and says which pool 
 reserved share is for critical kinds alone; (6) a worker without work parks without polling, the last to park is the
 first to work, and leaves after `idle_s`; (7) a pool belongs to the process that made it; (8) after `drain` begins
 nothing is admitted, no lock is held while it waits, and it returns by its deadline with the names of what it gave up;
-residents are stopped when no work is left that may need them. Lock order: `_lock`, then the watch's; nothing else is
-called under it.
+residents are stopped when no work is left that may need them; (9) the clock is read under `_lock`, so that no time it
+tells is negative. Lock order: `_lock`, then the watch's; nothing else is called under it.
 """
 
 from __future__ import annotations
@@ -69,9 +69,8 @@ class TaskPool:
         Raises `NoFreeWorker`, or `Stopping` once the pool drains.
         """
         self._check_process()
-        now = self._clock.monotonic()
         with self._lock:
-            line = self._admission.lines[kind]
+            now, line = self._clock.monotonic(), self._admission.lines[kind]
             slot = Slot(self, line, name, has_place=self._admission.admit(line, now))
             self._held.add(slot)
         return slot
@@ -84,8 +83,8 @@ class TaskPool:
         self._check_process()
         line = self._admission.lines[kind]
         task = Task(self, line, name, partial(function, *args, **kwargs))
-        task.queued_at = now = self._clock.monotonic()
         with self._lock:
+            task.queued_at = now = self._clock.monotonic()
             runner = self._place(task, now, has_place=self._admission.admit(line, now))
         self._hire(runner)
         return task
@@ -123,8 +122,9 @@ class TaskPool:
 
     def stats(self) -> PoolStats:
         """What the pool is doing now, and has done."""
-        now, resident = self._clock.monotonic(), self._residents.count()
+        resident = self._residents.count()
         with self._lock:
+            now = self._clock.monotonic()
             kinds = tuple(of_kind(line, self._longest(line, now)) for line in self._admission.lines.values())
             threads, idle = self._threads + resident, len(self._idle)
             busy, lent = self._admission.all.used, self._admission.lent
@@ -174,8 +174,8 @@ class TaskPool:
 
     def use(self, slot: Slot, task: Task[Any]) -> None:
         """Begin the work that a place was set aside for."""
-        task.queued_at = now = self._clock.monotonic()
         with self._lock:
+            task.queued_at = now = self._clock.monotonic()
             self._held.remove(slot)
             runner = self._place(task, now, has_place=slot.has_place)
         self._hire(runner)
@@ -331,9 +331,9 @@ class TaskPool:
 
     def _finish(self, task: Task[Any], runner: Runner, *, failed: bool | None) -> bool:
         """Give the place back and take the next task, in one step; without any (False), the runner counts as parked."""
-        now = self._clock.monotonic()
         line, admission = task.line, self._admission
         with self._lock:
+            now = self._clock.monotonic()
             self._running.discard(task)
             line.count_end(now - task.started_at, failed=failed)
             admission.vacate(line)
