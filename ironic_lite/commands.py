@@ -178,7 +178,9 @@ def _api_spec(name: str, told: Told, listener: socket.socket, asked: socket.sock
     siblings = Siblings(asked, told.metrics_ports) if asked else None
     return ChildSpec(
         name,
-        ApiService(listener, told.credentials, grace_s=API_STOP_TIMEOUT_S, name=name, siblings=siblings).prepare,
+        lambda: ApiService(
+            listener, told.credentials, grace_s=API_STOP_TIMEOUT_S, name=name, siblings=siblings
+        ).prepare(),
         (listener, *([asked] if asked else [])),
         API_STAGE,
     )

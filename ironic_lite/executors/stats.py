@@ -144,20 +144,29 @@ _OF_POOL: Final[tuple[tuple[Family, Callable[[PoolStats], float]], ...]] = (
 )
 
 
-def _of_loop(
-    declare: Callable[..., Family], name: str, about: str, value: Callable[[LoopStats], float]
-) -> tuple[Family, Callable[[LoopStats], float]]:
-    return declare(f"ironic_lite_loop_{name}", about, "loop"), value
-
-
-_OF_LOOP: Final = (
-    _of_loop(gauge, "limit", "Coroutines that may be in flight at a time.", lambda loop: loop.limit),
-    _of_loop(gauge, "in_flight", "Coroutines that are in flight.", lambda loop: loop.in_flight),
-    _of_loop(counter, "refused_total", "Coroutines refused because the limit was reached.", lambda loop: loop.refused),
-    _of_loop(counter, "done_total", "Coroutines that ended, well or not.", lambda loop: loop.done),
-    _of_loop(gauge, "longest_seconds", "Age of the coroutine that is in flight longest.", lambda loop: loop.longest_s),
-    _of_loop(gauge, "lag_seconds", "How late the loop was when last looked at, or is now.", lambda loop: loop.lag_s),
-    _of_loop(gauge, "lag_seconds_max", "How late the loop was at most so far.", lambda loop: loop.max_lag_s),
+_OF_LOOP: Final[tuple[tuple[Family, Callable[[LoopStats], float]], ...]] = (
+    (
+        gauge("ironic_lite_loop_limit", "Coroutines that may be in flight at a time.", "loop"),
+        lambda loop: loop.limit,
+    ),
+    (gauge("ironic_lite_loop_in_flight", "Coroutines that are in flight.", "loop"), lambda loop: loop.in_flight),
+    (
+        counter("ironic_lite_loop_refused_total", "Coroutines refused because the limit was reached.", "loop"),
+        lambda loop: loop.refused,
+    ),
+    (counter("ironic_lite_loop_done_total", "Coroutines that ended, well or not.", "loop"), lambda loop: loop.done),
+    (
+        gauge("ironic_lite_loop_longest_seconds", "Age of the coroutine that is in flight longest.", "loop"),
+        lambda loop: loop.longest_s,
+    ),
+    (
+        gauge("ironic_lite_loop_lag_seconds", "How late the loop was when last looked at, or is now.", "loop"),
+        lambda loop: loop.lag_s,
+    ),
+    (
+        gauge("ironic_lite_loop_lag_seconds_max", "How late the loop was at most so far.", "loop"),
+        lambda loop: loop.max_lag_s,
+    ),
 )
 
 

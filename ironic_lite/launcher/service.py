@@ -97,9 +97,9 @@ def reload_options() -> None:
 class ChildSpec(msgspec.Struct, frozen=True):
     """A child of the launcher.
 
-    `make` is called before the fork, or in the process that is started by exec: it opens, starts and locks nothing that
-    cannot be carried over a fork. `listeners` are the sockets it serves; every other child closes them.
-    Those with the lowest `stop_stage` stop first, together; those of the next one when they are gone.
+    `make` is called before the fork and again after each reload, or in the process that is started by exec: it opens,
+    starts and locks nothing that cannot be carried over a fork. `listeners` are the sockets it serves; every other
+    child closes them. Those with the lowest `stop_stage` stop first, together; those of the next one after them.
     """
 
     name: str

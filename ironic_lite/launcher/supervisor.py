@@ -2,7 +2,7 @@
 
 *Guarantees.*
 (1) One thread, one selector. Signal handlers do nothing; signals, reports of children and deadlines are events of it.
-    Services that are forked are made here, once, before the first fork: every life of a child shares their memory.
+    Services that are forked are made here, before the first fork and anew at SIGHUP: all children share their memory.
 (2) READY=1 is said when every child serves. A child that dies before its first READY ends everything with exit code 1.
     Later deaths bring a new child: at once, then backing off.
 (3) SIGTERM and SIGINT stop the children in their order, under one deadline; what is left then is killed. The second
@@ -28,6 +28,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
+from ironic_lite import errors
 from ironic_lite.clock import Clock, SystemClock
 from ironic_lite.launcher import notify
 from ironic_lite.launcher.child import (
@@ -64,7 +65,7 @@ class Child:
         self.backoff = Backoff()
 
     def prepare(self) -> None:
-        """Make the service here and now, so that all lives of the child share its memory."""
+        """Make the service here and now, so that the lives of the child share its memory from now on."""
         service = self.spec.make()
         self.make = lambda: service
 
@@ -100,9 +101,7 @@ class Supervisor:
         self._lifeline, self._lifeline_held = os.pipe2(os.O_CLOEXEC)
         self._wakeup = Wakeup(HELD)
         self._selector.register(self._wakeup.fileno(), selectors.EVENT_READ, self._on_signals)
-        if self._program is None:
-            for child in self._children:
-                child.prepare()
+        self._prepare()
         gc.collect()
         gc.freeze()  # or the first collection in a child would copy every page that it shares with us
         for child in self._children:
@@ -110,6 +109,11 @@ class Supervisor:
         while not self._over:
             self._turn()
         return self._code
+
+    def _prepare(self) -> None:
+        if self._program is None:
+            for child in self._children:
+                child.prepare()
 
     def _turn(self) -> None:
         nearest = min((when for when, _ in self._timers.values()), default=None)
@@ -287,6 +291,10 @@ class Supervisor:
             return
         notify.reloading(self._clock)
         reload_options()
+        try:
+            self._prepare()  # or a child that comes later would begin with what was read before
+        except errors.Error as exc:
+            LOG.error("Children that come later begin with what was read before: %s", exc)  # noqa: TRY400  # no trace needed
         for child in self._children:
             child.reloading = child.ready
             if child.ready:

@@ -204,15 +204,13 @@ class Server:
     def _shake_hands(self) -> None:
         while (connection := self._handshakes.get()) is not None:
             try:
-                is_blocked = connection.shake()
+                self._after_step(connection, _OUTPUT if connection.shake() else _INPUT)
             except OSError as exc:
                 LOG.debug("The client at %s was lost in its handshake: %s.", connection.remote_addr, exc)
                 self._end(connection)
             except Exception:
                 LOG.exception("The handshake with %s broke.", connection.remote_addr)
                 self._end(connection)
-            else:
-                self._after_step(connection, _OUTPUT if is_blocked else _INPUT)
 
     def _after_step(self, connection: SecureConnection, events: int) -> None:
         left_s = connection.idle_until - self._clock.monotonic()

@@ -27,9 +27,10 @@ class Workers(Generic[T]):
     """Threads that call `serve` for each request, in the order in which they were given."""
 
     def __init__(self, name: str, limit: int, serve: Callable[[T], None], *, idle_s: float = IDLE_S) -> None:
-        """`serve` raises nothing. How many requests are given at a time is for the caller to bound.
+        """What `serve` raises ends its request, and is logged.
 
-        With a `limit` of 0 there is no thread: who gives the requests calls `serve_here`.
+        How many requests are given at a time is for the caller to bound. With a `limit` of 0 there is no thread: who
+        gives the requests calls `serve_here`.
         """
         self.limit: Final = limit
         self._name, self._serve, self._idle_s = name, serve, idle_s
@@ -97,7 +98,10 @@ class Workers(Generic[T]):
             self._do(request)
 
     def _do(self, request: T) -> None:
-        self._serve(request)
+        try:
+            self._serve(request)
+        except Exception:
+            LOG.exception("%s could not serve a request.", self._name)
         with self._lock:
             self._undone -= 1
 

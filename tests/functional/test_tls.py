@@ -105,6 +105,23 @@ def test_the_whole_service_speaks_tls(tmp_path: Path) -> None:
     assert "Traceback" not in running.log()
 
 
+def test_an_api_that_is_started_later_trusts_whom_the_launcher_was_told_of(tmp_path: Path) -> None:
+    first, second = (Authority(tmp_path / name) for name in ("first", "second"))
+    pair, renewed, trusted = first.issue("rpc"), second.issue("rpc"), tmp_path / "trusted.pem"
+    trusted.write_bytes(first.path.read_bytes())
+    with service(tmp_path / "service", json_rpc={"use_ssl": True, "cafile": trusted, **files(pair)}) as running:
+        uuid = running.create("one")
+        renewed.key.replace(pair.key)
+        renewed.certificate.replace(pair.certificate)
+        trusted.write_bytes(second.path.read_bytes())
+        pids = running.pids()
+        os.kill(pids["launcher"], signal.SIGHUP)
+        until(lambda: running.log().count("The certificates of [json_rpc] were read again.") == 2, 30)
+        os.kill(pids["api"], signal.SIGKILL)
+        until(lambda: running.log().count("api-1 serves.") == 2, 30)
+        running.power(uuid, "power on")
+
+
 @pytest.mark.parametrize(("section", "switch"), [("api", "enable_ssl_api"), ("json_rpc", "use_ssl")])
 def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path, section: str, switch: str) -> None:
     ended = run("ironic-lite", tmp_path, **{section: {switch: True, "cert_file": "/none.crt"}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator
 
@@ -114,3 +115,21 @@ def test_without_threads_who_gives_serves():
     workers.serve_here()
     assert (workers.count(), workers.queued(), served) == (0, 0, [0, 1, 2])
     assert workers.stop(Deadline(SystemClock(), 30))
+
+
+def test_a_request_that_breaks_takes_no_thread_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    served: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def serve(request: int) -> None:
+        if request == 0:
+            raise KeyError("broken")
+        served.put(request)
+
+    workers = Workers[int]("breaking", 1, serve)
+    workers.start()
+    for request in (0, 1):
+        workers.give(request)
+    assert served.get(timeout=10) == 1
+    assert workers.count() == 1
+    assert "breaking could not serve a request." in caplog.messages
+    assert workers.stop(Deadline(SystemClock(), 10))
