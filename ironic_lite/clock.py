@@ -105,6 +105,11 @@ def triangular_s(low_s: float, high_s: float) -> float:
     return random.triangular(low_s, high_s, low_s)  # noqa: S311  # a simulated delay
 
 
+def jitter(part: float) -> float:
+    """A random factor between 1 - `part` and 1 + `part`, so that what failed together does not come back together."""
+    return random.uniform(1 - part, 1 + part)  # noqa: S311  # nothing is guarded by it
+
+
 def seeded(seed: str) -> random.Random:
     """Numbers that look random and are the same for the same seed: for simulations that can be repeated."""
     return random.Random(seed)  # noqa: S311  # nothing is guarded by them

@@ -22,6 +22,7 @@ from choices.figures import cpu_us, tell
 from ironic_lite import config
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.domain.node import Node
+from ironic_lite.drivers import registry
 from ironic_lite.drivers.redfish.power import RedfishPower
 
 BMCS = 20
@@ -108,7 +109,7 @@ def of_ours(places: list[Place]) -> float:
             assert power.read(node, Deadline(clock, 10)).power is not None
 
     spent_ms = cpu_us(sweep, SWEEPS) / len(places) / 1000
-    power.close_all(Deadline(clock, 10))
+    registry.close_all(Deadline(clock, 10))
     return spent_ms
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import threading
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,12 +15,16 @@ from ironic_lite.clock import Clock, Deadline
 from ironic_lite.cluster.members import Members
 from ironic_lite.config import Int, Section
 from ironic_lite.db.engine import Database
+from ironic_lite.domain.node import Node
 from ironic_lite.drivers.interfaces import Sensors
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.programs import Programs
 from ironic_lite.executors.taskpool import TaskPool
 from ironic_lite.usage import Process
 from ironic_lite.web.server import Server
+
+if TYPE_CHECKING:
+    from ironic_lite.conductor.freshness import Freshness
 
 
 class conf(Section, name="conductor"):
@@ -51,8 +56,10 @@ class SensorReport(msgspec.Struct, frozen=True):
 class Conductor:
     """One running conductor. Dictionaries are keyed by node UUID, and forget nodes that are gone.
 
-    `process` and `servers` are what statistics ask, beside the pool and the database.
+    `process` and `servers` are what statistics ask, beside the pool and the database. `freshness` puts itself there.
     """
+
+    freshness: Freshness
 
     def __init__(
         self, host: str, database: Database, members: Members, pool: TaskPool, agenda: Agenda, clock: Clock
@@ -66,7 +73,6 @@ class Conductor:
         self.programs: Final = Programs(clock)
         self.interrupted: Final = threading.Event()
         self.sensors: Final[dict[str, SensorReport]] = {}
-        self.failed_visits: Final[dict[str, int]] = {}
         self.process: Final = Process(clock)
         self.servers: Final[list[Server]] = []
 
@@ -77,9 +83,14 @@ class Conductor:
 
     def forget_all_but(self, known: set[str]) -> None:
         """Drop what is remembered of every other node."""
-        for memory in (self.sensors, self.failed_visits):
-            for uuid in memory.keys() - known:
-                memory.pop(uuid, None)
+        for uuid in self.sensors.keys() - known:
+            self.sensors.pop(uuid, None)
+
+    def wrote(self, node: Node, changes: Mapping[str, Any]) -> Node:
+        """The node after a statement of ours made these changes; the picture of it follows at once."""
+        written = node.written(changes)
+        self.freshness.place([written])
+        return written
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises `Interrupted` when the conductor stops."""

@@ -24,7 +24,7 @@ from ironic_lite.clock import Deadline, new_uuid
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Event, Hold
-from ironic_lite.domain.node import FIELDS, Node
+from ironic_lite.domain.node import Node
 from ironic_lite.drivers.interfaces import Attempt
 from ironic_lite.executors.slot import Slot
 
@@ -50,11 +50,11 @@ class NodeLock:
         Raises `NodeLocked`, or `Conflict` if the node changed meanwhile.
         """
         self.conductor, self.purpose = conductor, purpose
-        self.node = _as_written(node, coming or {})
         self._hold = Hold(conductor.host, new_uuid())
         self._proven_at = conductor.clock.boottime()
         self._handed_over = False
         nodes.take(conductor.database, node, self._hold, purpose, coming or {})
+        self.node = conductor.wrote(node, {"reservation": conductor.host} | dict(coming or {}))
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +69,7 @@ class NodeLock:
         """Change the node. Raises `LockLost`."""
         began = self.conductor.clock.boottime()
         nodes.write(self.conductor.database, self.node.uuid, self._hold, self.purpose, changes)
-        self.node = _as_written(self.node, changes)
+        self.node = self.conductor.wrote(self.node, changes)
         self._proven_at = began
 
     def permit(self) -> None:
@@ -144,12 +144,8 @@ class NodeLock:
                 LOG.warning("%s", exc)
                 return
             else:
+                self.conductor.wrote(self.node, {"reservation": None} | dict(result.changes))
                 return
 
     def _report(self, text: str) -> None:
         LOG.info("Node %s: %s: %s", self.node.label, self.purpose, text)
-
-
-def _as_written(node: Node, changes: Mapping[str, Any]) -> Node:
-    """The node as its row is now; columns that a `Node` does not carry are in the row alone."""
-    return msgspec.structs.replace(node, **{name: changes[name] for name in changes.keys() & FIELDS})

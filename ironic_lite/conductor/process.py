@@ -111,6 +111,7 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         LOG.info("Conductor %s has %s.", host, kinds.described(table))
         agenda = Agenda("agenda", pool, self._clock, at=host)
         self._conductor = Conductor(host, database, Members(database, self._clock), pool, agenda, self._clock)
+        self._schedule = Schedule(self._conductor)
         bmc_waits = BMCWaits(f"Conductor {host}", rpc_conf.threads)
         self._rpc = Server(
             "json-rpc",
@@ -142,9 +143,9 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         owns = self._conductor.owns
         ours = [one for one in nodes.stranded(database) if owns(one.uuid, one.driver, one.conductor_group)]
         recovery.fail_stranded(database, ours)
-        self._schedule = Schedule(self._conductor)
         for work in (*self._schedule.rows(), statistics.Diary(self._conductor).row()):
             agenda.repeat(work)
+        self._schedule.start()
 
     def stop(self) -> None:
         """End, with running work given its time."""

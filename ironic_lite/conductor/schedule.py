@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from ironic_lite.conductor import power, sensors
+from ironic_lite.conductor import sensors
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.following import TURN_S, Following
+from ironic_lite.conductor.freshness import Freshness
+from ironic_lite.conductor.freshness import conf as freshness_conf
 from ironic_lite.conductor.strain import Strain
-from ironic_lite.config import Int, Section
 from ironic_lite.db import nodes
 from ironic_lite.domain.node import Node
 from ironic_lite.executors.recurring import Recurring
@@ -17,50 +18,37 @@ from ironic_lite.executors.rounds import Rounds
 HOUSE_KEEPING_S: Final = 60.0
 
 
-class conf(Section, name="conductor"):
-    """How often."""
-
-    sync_power_state_interval = Int(60, min=0, help="Seconds between two visits of the power sync to a node; 0: never.")
-    power_failure_recovery_interval = Int(
-        300, min=0, help="Seconds between two visits to a node that is in maintenance because its BMC failed; 0: never."
-    )
-
-
 class Schedule:
-    """The recurring work of one conductor; each kind goes over the nodes in rounds of its own."""
+    """The recurring work of one conductor. Power has turns of its own for each node; sensors go in rounds."""
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
-        self._sync = self._rounds(Work.POWER_SYNC, power.sync_power)
-        self._recovery = self._rounds(Work.POWER_RECOVERY, power.recover_power)
-        self._sensors = self._rounds(Work.SENSORS, sensors.collect)
+        self._freshness = Freshness(conductor)
+        self._following = Following(conductor, self._freshness)
+        self._sensors: Rounds[Node] = Rounds(
+            Work.SENSORS, conductor.pool, lambda node: sensors.collect(conductor, node), lambda node: node.uuid
+        )
         self._strain = Strain(conductor.pool.stats, conductor.clock)
-
-    def _rounds(self, kind: Work, visit: Callable[[Conductor, Node], None]) -> Rounds[Node]:
-        return Rounds(kind, self._conductor.pool, lambda node: visit(self._conductor, node), lambda node: node.uuid)
 
     def rows(self) -> list[Recurring]:
         """Every recurring work of it but the heartbeat."""
         kind = Work.HOUSE_KEEPING
         return [
-            Recurring("power sync", lambda: conf.sync_power_state_interval, self._sync_power, kind),
-            Recurring("power recovery", lambda: conf.power_failure_recovery_interval, self._recover_power, kind),
+            Recurring("following", _following_interval_s, self._following.turn, kind),
             Recurring("sensor collection", _sensor_interval_s, self._collect_sensors, kind),
             Recurring("house-keeping", lambda: HOUSE_KEEPING_S, self._keep_house, kind),
         ]
 
+    def start(self) -> None:
+        """Ask the BMCs, as soon as the nodes are read."""
+        self._freshness.start()
+        with self._conductor.pool.slot(Work.HOUSE_KEEPING, "reading the nodes") as slot:
+            slot.run(self._following.turn)
+
     def stop(self) -> None:
-        """Visit nobody any more; visits that run end by themselves."""
-        for rounds in (self._sync, self._recovery, self._sensors):
-            rounds.stop()
-
-    def _sync_power(self) -> None:
-        self._strain.round_begins(Work.POWER_SYNC, self._sync.waiting())
-        self._sync.begin(self._owned(nodes.to_sync(self._conductor.database)))
-
-    def _recover_power(self) -> None:
-        self._strain.round_begins(Work.POWER_RECOVERY, self._recovery.waiting())
-        self._recovery.begin(self._owned(nodes.with_power_fault(self._conductor.database)))
+        """Visit nobody any more; visits that take a thread end by themselves."""
+        self._freshness.stop()
+        self._sensors.stop()
 
     def _collect_sensors(self) -> None:
         visited = [node for node in self._owned(nodes.to_sync(self._conductor.database)) if sensors.wanted(node)]
@@ -75,6 +63,12 @@ class Schedule:
     def _owned(self, found: list[Node]) -> list[Node]:
         owns = self._conductor.owns
         return [node for node in found if owns(node.uuid, node.driver, node.conductor_group)]
+
+
+def _following_interval_s() -> float:
+    """No slower than the turns themselves, or a new node waits for longer than its picture may be old."""
+    interval_s = freshness_conf.sync_power_state_interval
+    return min(TURN_S, interval_s) if interval_s else TURN_S
 
 
 def _sensor_interval_s() -> int:

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 
 from ironic_lite import errors
 from ironic_lite.clock import new_uuid
-from ironic_lite.db.engine import Database, utc_now
+from ironic_lite.db.engine import Database, seconds_ago, utc_now
 from ironic_lite.db.tables import node_history, nodes, ports
 from ironic_lite.domain import names
 from ironic_lite.domain.node import FIELDS, Node
-from ironic_lite.domain.states import NOT_SYNCED, WORKING, Fault
+from ironic_lite.domain.states import NOT_SYNCED, WORKING
 
 c: Final = nodes.c
 _COLUMNS: Final = tuple(c[name] for name in FIELDS)
@@ -167,26 +167,47 @@ def stranded(database: Database) -> list[Node]:
         return [_as_node(row) for row in connection.execute(query)]
 
 
-def with_power_fault(database: Database) -> list[Node]:
-    """Every free node that is in maintenance because its BMC failed."""
-    query = sa.select(*_COLUMNS).where(
-        c.maintenance.is_(sa.true()), c.fault == Fault.POWER, c.reservation.is_(None), c.target_power_state.is_(None)
-    )
-    with database.read() as connection:
-        return [_as_node(row) for row in connection.execute(query)]
-
-
 def to_sync(database: Database) -> list[Node]:
     """Every node whose power may be read and compared now: nobody holds it or is changing it."""
     with database.read() as connection:
         return [_as_node(row) for row in connection.execute(_TO_SYNC)]
 
 
-def to_sync_again(database: Database, uuid: str) -> Node | None:
-    """That node as it is now, if its power still may be compared as in `to_sync`."""
+def changed_since(database: Database, seconds: int) -> tuple[list[Node], int]:
+    """Nodes that were written or made in the last so many seconds of the database's clock; how many nodes there are.
+
+    A transaction that began earlier and has not ended yet is not seen: the caller asks for as much longer.
+    """
     with database.read() as connection:
-        row = connection.execute(_TO_SYNC_AGAIN, {"uuid": uuid}).first()
-    return _as_node(row) if row is not None else None
+        since, total = connection.execute(sa.select(seconds_ago(seconds), _TOTAL)).one()
+        return [_as_node(row) for row in connection.execute(_CHANGED_SINCE, {"since": since})], total
+
+
+def revisions(database: Database) -> list[tuple[str, int, str, str]]:
+    """UUID, revision, driver and conductor group of every node: who is there, in which version, and whose."""
+    with database.read() as connection:
+        rows = connection.execute(sa.select(c.uuid, c.revision, c.driver, c.conductor_group))
+        return [(row.uuid, row.revision, row.driver, row.conductor_group) for row in rows]
+
+
+def some(database: Database, uuids: Sequence[str]) -> list[Node]:
+    """Those of the nodes that exist; ask for some hundreds at a time."""
+    with database.read() as connection:
+        return [_as_node(row) for row in connection.execute(_SOME, {"uuids": list(uuids)})]
+
+
+def change_each(database: Database, changes: Sequence[tuple[str, int, Mapping[str, Any]]]) -> set[str]:
+    """Make each change (UUID, revision, values) whose node is unreserved and still as it was read, in one transaction.
+
+    The UUIDs of those that were changed.
+    """
+    changed = set()
+    with database.write() as connection:
+        for uuid, revision, values in changes:
+            statement = _update("unseen", tuple(sorted(values)))
+            if connection.execute(statement, _bound(values) | {"node": uuid, "seen": revision}).rowcount == 1:
+                changed.add(uuid)
+    return changed
 
 
 _TO_SYNC: Final = sa.select(*_COLUMNS).where(
@@ -195,7 +216,12 @@ _TO_SYNC: Final = sa.select(*_COLUMNS).where(
     c.target_power_state.is_(None),
     c.provision_state.not_in(sorted(NOT_SYNCED)),
 )
-_TO_SYNC_AGAIN: Final = _TO_SYNC.where(c.uuid == sa.bindparam("uuid"))
+_SINCE: Final = sa.bindparam("since", type_=sa.DateTime())
+_CHANGED_SINCE: Final = sa.select(*_COLUMNS).where(
+    sa.or_(c.updated_at >= _SINCE, sa.and_(c.updated_at.is_(None), c.created_at >= _SINCE))
+)
+_TOTAL: Final = sa.select(sa.func.count()).select_from(nodes).scalar_subquery()
+_SOME: Final = sa.select(*_COLUMNS).where(c.uuid.in_(sa.bindparam("uuids", expanding=True)))
 _HELD: Final = sa.select(c.id).where(
     c.uuid == sa.bindparam("uuid"),
     c.reservation == sa.bindparam("host"),

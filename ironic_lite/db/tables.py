@@ -158,6 +158,9 @@ class NodeHistory(_Row):
 
 
 nodes: Final = sa.Table("nodes", metadata, Nodes)
+# By what a conductor asks which nodes changed lately.
+sa.Index("ix_nodes_updated_at", nodes.c.updated_at)
+sa.Index("ix_nodes_created_at", nodes.c.created_at)
 ports: Final = sa.Table("ports", metadata, Ports)
 conductors: Final = sa.Table("conductors", metadata, Conductors)
 node_history: Final = sa.Table("node_history", metadata, NodeHistory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -52,6 +53,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """How a sentence names the node: its name and UUID, or its UUID."""
         return f"{self.name} ({self.uuid})" if self.name else self.uuid
+
+    def written(self, changes: Mapping[str, Any]) -> Node:
+        """The node after one statement made these changes, but for columns that a `Node` does not carry."""
+        known = {name: changes[name] for name in changes.keys() & FIELDS}
+        return msgspec.structs.replace(self, **known, revision=self.revision + 1)
 
 
 FIELDS: Final = Node.__struct_fields__

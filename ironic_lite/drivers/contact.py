@@ -3,8 +3,9 @@
 *Guarantees.* (1) At each `Contact` one piece of work runs at a time; who waits goes by rank, then by arrival, and at
 most `WAITING_LIMIT` wait. (2) A piece of work, its wait included, ends by its deadline. (3) At most `Gate.limit`
 connections are being made at the same moment, and one that hangs keeps its place for `Gate.hold_s` only, so that dead
-BMCs hold up nobody for longer. (4) The loop and its thread begin at the first `IO.submit` and end with `IO.stop`, by
-its deadline; a later `submit` begins another one. `Contact` and `Gate` are used on the loop alone; `IO` by any thread.
+BMCs hold up nobody for longer. (4) The loop and its thread begin when `IO` is first given something to do, and end with
+`IO.stop`, by its deadline; what comes later begins another one. `Contact` and `Gate` are used on the loop alone; `IO`
+by any thread.
 Lock order: `IoLoop._lock`, then those of its pool and its `LoopThread`.
 """
 
@@ -147,14 +148,20 @@ class IoLoop:
 
     def submit(self, coroutine: Coroutine[Any, Any, T], name: str) -> concurrent.futures.Future[T]:
         """Run the coroutine on the loop. Raises `NoFreeWorker`."""
+        return self._loop().submit(coroutine, name)
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> bool:
+        """Have the function called on the loop, after all that it was told before; False while the loop stops."""
+        return self._loop().call(function, *arguments)
+
+    def _loop(self) -> LoopThread:
         with self._lock:
             if self._running is None:
                 clock = SystemClock()
                 pool = TaskPool("bmc", 1, [Kind("no work", cap=1)], clock)
                 self.gate = Gate()
                 self._running = pool, LoopThread("bmc loop", SUBMITTED_LIMIT, pool, clock)
-            _, loop = self._running
-        return loop.submit(coroutine, name)
+            return self._running[1]
 
     def running(self) -> bool:
         """Whether there is a loop."""

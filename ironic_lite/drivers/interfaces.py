@@ -73,17 +73,29 @@ class PowerInterface(Protocol):
         """
 
 
+class NeedsThread(Exception):
+    """The BMC can't be asked on the loop: `PowerInterface.read` is the way."""
+
+
+class PollTarget(Protocol):
+    """What a poll needs to know of a node; made once for each driver_info."""
+
+    @property
+    def address(self) -> str:
+        """Which BMC it is, as a sentence names it: nodes that have it in common share the BMC."""
+
+
 class PowerPoller(Protocol):
     """What a power interface offers besides, if it can be read by the thousand: coroutines for the I/O loop.
 
     It tells what `PowerInterface.read` tells, and shares the BMC's connection, session and turns with it.
     """
 
-    def target(self, node: Node) -> Any:
-        """What `poll` needs to know of the node; made once for each driver_info. Raises `InvalidDriverInfo`."""
+    def target(self, node: Node) -> PollTarget:
+        """What `poll` needs to know of the node. Raises `InvalidDriverInfo`."""
 
     async def poll(self, target: Any, deadline: Deadline) -> Reading:
-        """Ask the BMC once, on `contact.IO` alone. Ends by the deadline; raises the `BMC...` errors."""
+        """Ask the BMC once, on `contact.IO` alone. Ends by the deadline; raises `NeedsThread`, the `BMC...` errors."""
 
 
 class ManagementInterface(Protocol):

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import INTERFACE_KINDS, Node
+from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import HardwareType, ManagementInterface, PowerInterface
 
 # What redfish and ipmi have of every other kind: a name that clients know, and nothing behind it.
@@ -108,11 +109,12 @@ def check_interface(name: str, kind: str, value: str) -> None:
 
 
 def close_all(deadline: Deadline) -> None:
-    """Log out of the BMCs that hold a session of ours; for the orderly end of a process."""
+    """Log out of the BMCs that hold a session of ours, and end the I/O loop; for the orderly end of a process."""
     with _LOCK:
         closers = [loaded.close_all for loaded in _LOADED.values() if hasattr(loaded, "close_all")]
     for close in closers:
         close(deadline)
+    IO.stop(deadline)
 
 
 def _implementation(driver: str, kind: str, value: str | None) -> Any:

@@ -92,6 +92,15 @@ class LoopThread:
         future.add_done_callback(lambda future: self._cancel(work) if future.cancelled() else None)
         return future
 
+    def call(self, function: Callable[..., object], *arguments: Any) -> bool:
+        """Have the function called on the loop, after all that it was told before; False once the loop stops."""
+        self._check_process()
+        with self._lock:
+            if self._stopping:
+                return False
+            self._loop.call_soon_threadsafe(function, *arguments)
+            return True
+
     def stats(self) -> LoopStats:
         """What the loop is doing now; a loop that is blocked now is late by now."""
         with self._lock:

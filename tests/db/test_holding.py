@@ -15,16 +15,19 @@ from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.cluster.members import Members
 from ironic_lite.conductor import boot, power, provision, sensors
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.freshness import Freshness
 from ironic_lite.db import conductors, nodes
 from ironic_lite.db.engine import Database
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import Event
 from ironic_lite.domain.states import BootDevice, PowerTarget
+from ironic_lite.drivers import registry
 from ironic_lite.drivers.fake import conf as fake_conf
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.taskpool import TaskPool
 from tests.builders import a_node
+from tests.parts.watching import watching
 from tests.waiting import until
 
 DELAYS = ("power_delay", "management_delay")
@@ -38,12 +41,25 @@ def conductor(database: Database) -> Iterator[Conductor]:
         config.CONF.set_override(delay, "0.2", fake_conf.group)
     clock = SystemClock()
     conductors.register(database, conductors.Conductor("h1", "http://127.0.0.1:1", "", {"fake-hardware": {}}))
-    pool = TaskPool("conductor", 4, [Kind(Work.ACTIONS, cap=4, critical=True)], clock)
-    yield Conductor("h1", database, Members(database, clock), pool, Agenda("agenda", pool, clock), clock)
+    kinds = [
+        Kind(Work.ACTIONS, cap=4, critical=True),
+        *(Kind(kind, cap=4) for kind in (Work.POWER_SYNC, Work.POWER_RECOVERY)),
+    ]
+    pool = TaskPool("conductor", 4, kinds, clock)
+    made = Conductor("h1", database, Members(database, clock), pool, Agenda("agenda", pool, clock), clock)
+    Freshness(made)
+    yield made
+    registry.close_all(Deadline(clock, 10))
     assert pool.drain(Deadline(clock, 10)) == []
     for delay in DELAYS:
         config.CONF.clear_override(delay, fake_conf.group)
     config.CONF.reset()
+
+
+def visit(conductor: Conductor, node: Node) -> None:
+    """The power sync's: a node that is new to it is asked at once."""
+    with watching(conductor) as watch:
+        watch.visit(node)
 
 
 def in_driver() -> bool:
@@ -86,7 +102,7 @@ def held_in_driver(conductor: Conductor, flow: Callable[[], object]) -> set[int]
     "flow",
     [
         lambda c, node: power.change_power.run(c, node.uuid, PowerTarget("power on")),
-        power.sync_power,
+        visit,
         lambda c, node: boot.get_boot_device.run(c, node.uuid),
         lambda c, node: boot.supported_boot_devices.run(c, node.uuid),
         lambda c, node: boot.set_boot_device.run(c, node.uuid, BootDevice.PXE),

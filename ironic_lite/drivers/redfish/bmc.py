@@ -136,7 +136,7 @@ class Bmcs:
         return found
 
     def close_all(self, deadline: Deadline) -> None:
-        """Log out of all of them at the same time, each in at most 2 s, all by the deadline; then end the loop."""
+        """Log out of all of them at the same time, each in at most 2 s, all by the deadline."""
         with self._lock:
             known = list(self._known.values())
             self._known.clear()
@@ -144,7 +144,6 @@ class Bmcs:
             bounded = Deadline(SystemClock(), min(LOGOUT_S, deadline.left_s()))
             with contextlib.suppress(errors.Unavailable):
                 ended(IO.submit(_close(known, bounded), "closing the BMCs"), deadline.left_s())
-            IO.stop(deadline)
 
 
 BMCS: Final = Bmcs()

@@ -108,6 +108,6 @@ def visit(
 
 
 def close_all(deadline: Deadline) -> None:
-    """Log out of every BMC, each in at most 2 s, and end the I/O loop, all by the deadline."""
+    """Log out of every BMC, each in at most 2 s, all by the deadline."""
     VISITORS.clear()
     BMCS.close_all(deadline)

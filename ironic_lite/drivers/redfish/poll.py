@@ -45,6 +45,11 @@ class Target(msgspec.Struct, frozen=True):
         known = account(node)
         return cls(node.label, msgspec.structs.replace(known, system=None), known.system)
 
+    @property
+    def address(self) -> str:
+        """Which BMC it is."""
+        return self.account.address
+
 
 class _Boot(msgspec.Struct):
     mode: Any = msgspec.field(default=None, name="BootSourceOverrideMode")

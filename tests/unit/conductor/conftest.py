@@ -12,12 +12,20 @@ from ironic_lite import config
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.cluster.members import Members
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.freshness import Freshness
 from ironic_lite.db import conductors, migrate
 from ironic_lite.db.engine import Database
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.taskpool import TaskPool
 from tests.clocks import HeldClock
+from tests.parts.watching import Watch, watching
+
+# Options of [conductor] that tests override.
+CHANGED = (
+    "force_power_state_during_sync", "power_state_sync_debounce", "sync_power_state_interval", "poll_engine",
+    "power_state_sync_max_retries",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +41,7 @@ def settings() -> Iterator[None]:
     """The defaults, and whatever a test sets with `config.CONF.set_override`."""
     config.load([], program="test", files=[])
     yield
-    for name in ("force_power_state_during_sync", "power_state_sync_debounce"):
+    for name in CHANGED:
         config.CONF.clear_override(name, "conductor")
     config.CONF.reset()
 
@@ -59,11 +67,21 @@ def conductor(database: Database, held: HeldClock) -> Iterator[Conductor]:
     conductors.register(
         database, conductors.Conductor("h1", "http://127.0.0.1:1", "", {"fake-hardware": {}, "redfish": {}})
     )
-    pool = TaskPool("conductor", 4, [Kind(Work.ACTIONS, cap=4, critical=True), Kind(Work.POWER_SYNC, cap=4)], clock)
+    kinds = [Kind(Work.POWER_SYNC, cap=4, queue=1000), Kind(Work.POWER_RECOVERY, cap=4, queue=1000)]
+    pool = TaskPool("conductor", 4, [Kind(Work.ACTIONS, cap=4, critical=True), *kinds], clock)
     agenda = Agenda("agenda", pool, held)
     agenda.start()
     made = Conductor("h1", database, Members(database, clock), pool, agenda, clock)
+    Freshness(made)
     yield made
     agenda.stop(Deadline(clock, 10))
     assert pool.drain(Deadline(clock, 10)) == []
     assert made.programs.stop_all(Deadline(clock, 10)) == []
+
+
+@pytest.fixture
+def watch(conductor: Conductor) -> Iterator[Watch]:
+    """Its power sync, at a test's pace: no turn but the first comes by itself."""
+    config.CONF.set_override("sync_power_state_interval", 10**6, "conductor")
+    with watching(conductor) as started:
+        yield started

@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from ironic_lite import config
-from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.conductor import kinds, power
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db import nodes
@@ -17,10 +16,10 @@ from ironic_lite.db.engine import Database
 from ironic_lite.db.nodes import Hold
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import PowerTarget
-from ironic_lite.drivers import registry
 from tests.builders import a_node
 from tests.clocks import HeldClock
 from tests.parts.scripted_bmc import RESET, SYSTEM, ScriptedBmc, scripted_bmc
+from tests.parts.watching import Watch
 from tests.waiting import until
 
 READ = f"GET {SYSTEM}"
@@ -60,7 +59,6 @@ class Ledger:
 def bmc() -> Iterator[ScriptedBmc]:
     with scripted_bmc() as started:
         yield started
-        registry.close_all(Deadline(SystemClock(), 10))
 
 
 @pytest.fixture
@@ -78,14 +76,21 @@ def ledger(conductor: Conductor, node: Node) -> Ledger:
     return Ledger(conductor.database)
 
 
-def visit(conductor: Conductor, node: Node) -> None:
-    power.sync_power(conductor, nodes.get(conductor.database, node.uuid))
+class Pace:
+    """The steps of the power sync, and of the agenda's time."""
+
+    def __init__(self, watch: Watch, held: HeldClock) -> None:
+        self.conductor, self.visit, self._settle, self.held = watch.conductor, watch.visit, watch.settle, held
+
+    def pass_s(self, seconds: float) -> None:
+        """Let the agenda's time pass, and whatever fell due be done."""
+        self.held.pass_s(seconds)
+        self._settle()
 
 
-def pass_s(conductor: Conductor, held: HeldClock, seconds: float) -> None:
-    """Let the agenda's time pass, and whatever fell due be done."""
-    held.pass_s(seconds)
-    until(lambda: conductor.pool.stats().busy == 0)
+@pytest.fixture
+def pace(watch: Watch, held: HeldClock) -> Pace:
+    return Pace(watch, held)
 
 
 def recorded(conductor: Conductor, node: Node) -> str | None:
@@ -93,42 +98,42 @@ def recorded(conductor: Conductor, node: Node) -> str | None:
 
 
 def test_off_then_on_within_the_delay_writes_nothing(
-    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, held: HeldClock
+    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, pace: Pace
 ):
     statements = list[str]()
     conductor.database.on_statement(statements.append)
     bmc.script.power = "Off"
-    visit(conductor, node)
+    pace.visit(node)
     bmc.script.power = "On"
-    pass_s(conductor, held, DEBOUNCE_S + 1)
+    pace.pass_s(DEBOUNCE_S + 1)
     assert bmc.script.sent(READ) == 2, "it was looked at again"
     assert ledger.writes() == 0
     assert [one for one in statements if not one.startswith(("SELECT", "PRAGMA"))] == []
 
 
 def test_off_that_stays_is_written_exactly_once_and_not_before_the_delay_is_over(
-    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, held: HeldClock
+    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, pace: Pace
 ):
     bmc.script.power = "Off"
-    visit(conductor, node)
-    pass_s(conductor, held, DEBOUNCE_S - 0.1)
+    pace.visit(node)
+    pace.pass_s(DEBOUNCE_S - 0.1)
     for _ in range(3):  # other visits meanwhile see it too, and put nothing off
-        visit(conductor, node)
+        pace.visit(node)
     assert ledger.writes() == 0
-    pass_s(conductor, held, 0.1)
+    pace.pass_s(0.1)
     assert (ledger.writes(), ledger.power()) == (1, [("power on", "power off")])
-    visit(conductor, node)
-    pass_s(conductor, held, 10 * DEBOUNCE_S)
+    pace.visit(node)
+    pace.pass_s(10 * DEBOUNCE_S)
     assert ledger.writes() == 1
     assert bmc.script.sent(READ) == 4 + 1 + 1
 
 
 @pytest.mark.parametrize("moment", ["before the reading", "after the reading"])
 def test_on_that_arrives_as_the_second_look_starts_ends_in_the_true_state(
-    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, held: HeldClock, moment: str
+    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, pace: Pace, moment: str
 ):
     bmc.script.power = "Off"
-    visit(conductor, node)
+    pace.visit(node)
     arrived = threading.Event()
 
     def arrives() -> None:
@@ -136,15 +141,15 @@ def test_on_that_arrives_as_the_second_look_starts_ends_in_the_true_state(
         arrived.set()
 
     if moment == "before the reading":
-        conductor.database.on_statement(lambda statement: arrives() if "maintenance IS" in statement else None)
+        conductor.database.on_statement(lambda statement: arrives() if "nodes.uuid IN" in statement else None)
     else:
         bmc.script.meanwhile[READ] = arrives
-    pass_s(conductor, held, DEBOUNCE_S)
+    pace.pass_s(DEBOUNCE_S)
     assert arrived.is_set()
     between = [("power on", "power off")] if moment == "after the reading" else []
     assert ledger.power() == between
-    visit(conductor, node)  # the next one of the power sync
-    pass_s(conductor, held, DEBOUNCE_S)
+    pace.visit(node)  # the next one of the power sync
+    pace.pass_s(DEBOUNCE_S)
     assert recorded(conductor, node) == "power on"
     assert ledger.power() == between + [("power off", "power on")] * len(between)
     assert ledger.writes() == len(ledger.power())
@@ -152,15 +157,15 @@ def test_on_that_arrives_as_the_second_look_starts_ends_in_the_true_state(
 
 @pytest.mark.parametrize("forces", [False, True])
 def test_a_hard_reboot_through_our_api_writes_each_state_once(
-    conductor: Conductor,
     node: Node,
     bmc: ScriptedBmc,
     ledger: Ledger,
-    held: HeldClock,
+    pace: Pace,
     forces: bool,  # noqa: FBT001
 ):
+    conductor = pace.conductor
     config.CONF.set_override("force_power_state_during_sync", forces, "conductor")
-    stale = nodes.get(conductor.database, node.uuid)
+    pace.visit(node)
     commanded = threading.Event()
 
     def takes_its_time() -> None:
@@ -171,52 +176,55 @@ def test_a_hard_reboot_through_our_api_writes_each_state_once(
     bmc.script.meanwhile[f"POST {RESET}"] = takes_its_time
     power.change_power.run(conductor, node.uuid, PowerTarget.REBOOT)
     assert commanded.wait(10)
-    # The power sync comes by while the machine is off, with the row as it was before and as it is now.
-    power.sync_power(conductor, stale)
-    visit(conductor, node)
-    held.pass_s(DEBOUNCE_S)
-    power.sync_power(conductor, stale)  # and what it sees now falls due when all is over
+    # Somebody wants to know meanwhile, and a hint comes: the machine is off, and nothing follows from it.
+    reading = conductor.freshness.look(node.uuid, 0.0).result(10).reading
+    assert reading is not None
+    assert reading.power == "power off"
+    conductor.freshness.hint(node.uuid)
+    pace.held.pass_s(DEBOUNCE_S)
     bmc.script.power = "On"
     until(lambda: nodes.get(conductor.database, node.uuid).reservation is None)
-    pass_s(conductor, held, DEBOUNCE_S)
-    visit(conductor, node)
-    pass_s(conductor, held, DEBOUNCE_S)
+    pace.pass_s(DEBOUNCE_S)
+    pace.visit(node)
+    pace.pass_s(DEBOUNCE_S)
     assert ledger.power() == [("power on", "power on")]
     assert ledger.writes() == 2, "the lock, and the result"
     assert bmc.script.sent(f"POST {RESET}") == 2
 
 
 def test_a_machine_is_brought_back_only_if_it_stays_off(
-    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, held: HeldClock
+    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, pace: Pace
 ):
     config.CONF.set_override("force_power_state_during_sync", True, "conductor")
     bmc.script.power = "Off"
-    visit(conductor, node)
+    pace.visit(node)
     bmc.script.power = "On"
-    pass_s(conductor, held, DEBOUNCE_S)
+    pace.pass_s(DEBOUNCE_S)
     assert (bmc.script.sent(f"POST {RESET}"), ledger.writes()) == (0, 0)
 
     bmc.script.power = "Off"
-    visit(conductor, node)
+    pace.visit(node)
     assert bmc.script.sent(f"POST {RESET}") == 0
-    pass_s(conductor, held, DEBOUNCE_S)
+    pace.pass_s(DEBOUNCE_S)
     until(lambda: nodes.get(conductor.database, node.uuid).reservation is None)
     assert bmc.script.sent(f"POST {RESET}") == 1
     assert (bmc.script.power, recorded(conductor, node)) == ("On", "power on")
     assert ledger.power() == [("power on", "power on")]
 
 
-def test_a_delay_of_zero_writes_at_once(conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger):
+def test_a_delay_of_zero_writes_at_once(conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, pace: Pace):
     config.CONF.set_override("power_state_sync_debounce", 0, "conductor")
     bmc.script.power = "Off"
-    visit(conductor, node)
+    pace.visit(node)
     assert (ledger.writes(), ledger.power()) == (1, [("power on", "power off")])
 
 
-def test_what_is_not_power_is_written_at_once(conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger):
+def test_what_is_not_power_is_written_at_once(
+    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, pace: Pace
+):
     with conductor.database.write() as connection:
         connection.execute(sa.text("UPDATE nodes SET health = 'OK'"))
-    visit(conductor, node)
+    pace.visit(node)
     assert nodes.get(conductor.database, node.uuid).health == "Warning"
     assert ledger.power() == []
     assert bmc.script.sent(READ) == 1
@@ -224,10 +232,10 @@ def test_what_is_not_power_is_written_at_once(conductor: Conductor, node: Node, 
 
 @pytest.mark.parametrize("what", ["held", "in maintenance", "deleted", "another's"])
 def test_the_second_look_leaves_alone_what_somebody_took_up_meanwhile(
-    conductor: Conductor, node: Node, bmc: ScriptedBmc, held: HeldClock, what: str
+    conductor: Conductor, node: Node, bmc: ScriptedBmc, pace: Pace, what: str
 ):
     bmc.script.power = "Off"
-    visit(conductor, node)
+    pace.visit(node)
     database = conductor.database
     if what == "held":
         nodes.take(database, nodes.get(database, node.uuid), Hold("h1", "x"), "cleaning", {})
@@ -237,23 +245,23 @@ def test_the_second_look_leaves_alone_what_somebody_took_up_meanwhile(
         change = {"maintenance": True} if what == "in maintenance" else {"conductor_group": "elsewhere"}
         nodes.change(database, node.uuid, nodes.get(database, node.uuid).revision, change)
     ledger = Ledger(database)
-    pass_s(conductor, held, DEBOUNCE_S)
+    pace.pass_s(DEBOUNCE_S)
     assert ledger.writes() == 0
     assert bmc.script.sent(READ) == 1
 
 
 def test_a_difference_that_nobody_can_look_at_later_is_said_and_left_to_the_next_visit(
-    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, caplog: pytest.LogCaptureFixture
+    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, pace: Pace, caplog: pytest.LogCaptureFixture
 ):
     bmc.script.power = "Off"
     conductor.agenda.close()
-    visit(conductor, node)
+    pace.visit(node)
     assert ledger.writes() == 0
-    assert 'is "power off" by itself, and the next visit sees to it: The agenda is shutting down' in caplog.text
+    assert "changed its power by itself, and the next visit sees to it: The agenda is shutting down" in caplog.text
 
 
 def test_a_rack_that_loses_its_power_at_once_is_all_written(
-    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, held: HeldClock
+    conductor: Conductor, node: Node, bmc: ScriptedBmc, ledger: Ledger, pace: Pace
 ):
     rack = [node] + [
         a_node(
@@ -265,6 +273,6 @@ def test_a_rack_that_loses_its_power_at_once_is_all_written(
     conductor.pool.set_caps([one for one in kinds.kinds() if one.name == Work.POWER_SYNC])
     bmc.script.power = "Off"
     for one in rack:
-        visit(conductor, one)
-    pass_s(conductor, held, DEBOUNCE_S)
+        pace.visit(one)
+    pace.pass_s(DEBOUNCE_S)
     assert ledger.power() == [("power on", "power off")] * 20

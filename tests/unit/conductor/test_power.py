@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from ironic_lite import config, errors
-from ironic_lite.conductor import power
+from ironic_lite.conductor import power, powersync
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Hold
@@ -14,6 +14,7 @@ from ironic_lite.db.tables import node_history
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import PowerTarget
 from tests.builders import a_node
+from tests.parts.watching import Watch
 from tests.waiting import until
 
 DEAD = {"redfish_address": "http://127.0.0.1:9", "redfish_username": "admin", "redfish_password": "s3cret"}
@@ -94,41 +95,43 @@ def test_a_full_pool_refuses_before_anything_is_written(conductor: Conductor):
         slot.__exit__(None, None, None)
 
 
-def test_an_equal_reading_writes_nothing(conductor: Conductor):
+def test_an_equal_reading_costs_no_statement(conductor: Conductor, watch: Watch):
     node = a_node(conductor.database, power_state="power on", provision_state="active")
+    watch.visit(node)
     statements: list[str] = []
     conductor.database.on_statement(statements.append)
-    power.sync_power(conductor, node)
+    watch.look(node)
     assert statements == []
+    assert watch.freshness.stats().outcomes == {"answered": 2}
 
 
-def test_a_bmc_that_keeps_failing_puts_the_node_into_maintenance(conductor: Conductor):
+def test_a_bmc_that_keeps_failing_puts_the_node_into_maintenance(conductor: Conductor, watch: Watch):
     node = a_node(
         conductor.database, driver="redfish", power_interface="redfish", power_state="power on",
         provision_state="active", driver_info=DEAD,
     )  # fmt: skip
-    for _ in range(power.conf.power_state_sync_max_retries):
-        power.sync_power(conductor, node)
+    for _ in range(powersync.conf.power_state_sync_max_retries):
+        assert isinstance(watch.visit(node), errors.BMCUnreachable)
         assert nodes.get(conductor.database, node.uuid) == node
-    power.sync_power(conductor, node)
+    watch.visit(node)
     after = nodes.get(conductor.database, node.uuid)
     assert (after.maintenance, after.fault, after.power_state, after.reservation) == (True, "power failure", None, None)
     assert after.last_error is not None
     assert "could not be read 4 times in a row" in after.last_error
-    assert conductor.failed_visits == {}
+    assert watch.freshness.stats().recovering == 1
 
 
-def test_a_power_fault_is_lifted_when_the_bmc_answers_again(conductor: Conductor):
+def test_a_power_fault_is_lifted_when_the_bmc_answers_again(conductor: Conductor, watch: Watch):
     node = a_node(
         conductor.database, power_state="power off", provision_state="active", maintenance=True, fault="power failure",
         maintenance_reason="x", last_error="y",
     )  # fmt: skip
-    assert [one.uuid for one in nodes.with_power_fault(conductor.database)] == [node.uuid]
-    power.recover_power(conductor, node)
+    operators = a_node(conductor.database, maintenance=True, provision_state="active")
+    watch.visit(node)
+    watch.look(operators)
     after = nodes.get(conductor.database, node.uuid)
     assert (after.maintenance, after.fault, after.last_error) == (False, None, None)
-    operators = a_node(conductor.database, maintenance=True, provision_state="active")
-    assert operators.uuid not in [one.uuid for one in nodes.with_power_fault(conductor.database)]
+    assert nodes.get(conductor.database, operators.uuid) == operators
 
 
 def test_a_lost_lock_stops_the_work_before_the_hardware(conductor: Conductor, caplog: pytest.LogCaptureFixture):

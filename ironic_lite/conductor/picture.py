@@ -1,0 +1,132 @@
+"""What a conductor keeps in mind of its nodes, so that asking a BMC costs no statement. Knows neither loop nor thread.
+
+A `View` is a node's row as far as the polling of its power goes; frozen, so that whoever asked a BMC knows by its
+identity whether the row is still the same when the answer comes. A `Seen` is what was learnt from the BMC.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+from collections import deque
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from ironic_lite import errors
+from ironic_lite.clock import Deadline
+from ironic_lite.domain.node import Node
+from ironic_lite.domain.states import NOT_SYNCED, BootMode, Fault, Power
+from ironic_lite.drivers import registry
+from ironic_lite.drivers.breaker import Line
+from ironic_lite.drivers.interfaces import Reading
+
+
+class Mode(StrEnum):
+    """What a node is asked for."""
+
+    SYNC = "power sync"
+    RECOVERY = "power recovery"
+    NONE = "left alone"
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How a node's BMC is asked. With `poll` that is done on the loop; without it, by a thread.
+
+    `address` says which nodes have a BMC in common. `problem` is why it can't be asked at all.
+    """
+
+    info: int  # the hash of what it was worked out of
+    address: str
+    poll: Callable[[Deadline], Awaitable[Reading]] | None = None
+    problem: errors.Error | None = None
+
+
+class View(msgspec.Struct, frozen=True):
+    """A node's row, and how its BMC is asked; the row itself is kept where a thread needs it."""
+
+    uuid: str
+    label: str
+    revision: int
+    mode: Mode
+    power: Power | None
+    boot_mode: BootMode | None
+    health: str | None
+    way: Way
+    node: Node | None
+
+
+class Bmc(Line):
+    """The way to one BMC, and the nodes that wait for it because another one of it is being asked."""
+
+    __slots__ = ("asked", "queue")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = False
+        self.queue: deque[str] | None = None  # most BMCs have one node
+
+
+class Seen:
+    """A node and what its BMC told. `at` is a time of the loop, None before the first answer; used on the loop."""
+
+    __slots__ = ("at", "bmc", "failures", "lane", "reading", "second_look", "suspect", "view", "waiters")
+
+    def __init__(self, view: View, bmc: Bmc) -> None:
+        self.view, self.bmc = view, bmc
+        self.at: float | None = None
+        self.reading: Reading | None = None
+        self.failures = 0  # in a row, those that are put down to the BMC
+        self.suspect = False  # a difference was seen, and a second look is on the agenda
+        self.second_look = False  # the next answer decides
+        self.lane: Any = None
+        self.waiters: list[concurrent.futures.Future[Any]] | None = None
+
+
+def view(node: Node, known: View | None, *, threads: bool) -> View:
+    """The view of a row. What was worked out of the same driver_info before is taken from `known`.
+
+    `threads`: no BMC is asked on the loop. Never raises: what is wrong with the row is the way's `problem`.
+    """
+    info = hash((node.driver, node.power_interface, node.label, msgspec.json.encode(node.driver_info, order="sorted")))
+    way = known.way if known is not None and known.way.info == info else _way(node, info, threads=threads)
+    return View(
+        uuid=node.uuid,
+        label=node.label,
+        revision=node.revision,
+        mode=mode(node),
+        power=node.power_state,
+        boot_mode=node.boot_mode,
+        health=node.health,
+        way=way,
+        node=node if way.poll is None else None,
+    )
+
+
+def _way(node: Node, info: int, *, threads: bool) -> Way:
+    try:
+        driver: Any = registry.power(node)
+        driver.check(node)
+        target = driver.target(node) if hasattr(driver, "target") else None
+    except (errors.Invalid, errors.DriverNotFound) as exc:
+        return Way(info, node.uuid, problem=exc)
+    if target is None:
+        return Way(info, node.uuid)
+    return Way(info, target.address, None if threads else functools.partial(driver.poll, target))
+
+
+def mode(node: Node) -> Mode:
+    """What is to be done about the node's power: nothing while somebody works on it, or wants to be left in peace."""
+    if node.reservation is not None or node.target_power_state is not None:
+        return Mode.NONE
+    if node.maintenance:
+        return Mode.RECOVERY if node.fault == Fault.POWER else Mode.NONE
+    return Mode.NONE if node.provision_state in NOT_SYNCED else Mode.SYNC
+
+
+def news(view: View, reading: Reading) -> dict[str, Any]:
+    """What the reading says that the row does not. What the BMC did not say is no news."""
+    told = (("power", reading.power), ("boot_mode", reading.boot_mode), ("health", reading.health))
+    return {name: value for name, value in told if value is not None and value != getattr(view, name)}
