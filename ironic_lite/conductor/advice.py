@@ -6,13 +6,13 @@ it silent. No two of them pull an option in opposite directions, so that followi
 
 Assumed, as nothing was measured yet when they are asked:
 - a healthy BMC takes `VISIT_S` for a visit; `DEAD_SHARE` of the BMCs are dead at any time, and cost `poll_timeout`;
-- a visit costs `VISIT_CPU_S` of processor time (2 to 6 ms with a login over IPMI, 3.5 ms with a new TLS connection and
-  sushy, 0.5 ms over a kept one without TLS), and half of the processors should be left to all else;
+- a visit costs `VISIT_CPU_S` of processor time: of a thread 2 to 6 ms with a login over IPMI, 1.5 ms with sushy over a
+  kept connection; of a coroutine 0.2 ms; and half of the processors should be left to all else;
 - a transaction holds a connection to the database for `TRANSACTION_S`;
 - memory: `SERVICE_MIB` for the three processes at rest (90 MiB of PSS on Python 3.11), `API_MIB` for each API process
   beyond the first, `WORKER_KIB` for each thread when all are at work (80 to 110 KiB stay in the heap for
-  moderate work: a TLS GET, its JSON, a transaction), `BMC_KIB` for a kept connection with sushy's objects and TLS (70
-  to 97 KiB). A tenth of the limit is left free.
+  moderate work: a TLS GET, its JSON, a transaction), `BMC_KIB` for a kept TLS connection (34 KiB; sushy's
+  objects, 40 KiB more, are kept for at most 1,000 BMCs). A tenth of the limit is left free.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ironic_lite.conductor.kinds import HOUSE_KEEPING_AT_A_TIME, share
 
 VISIT_S: Final = 0.5
 DEAD_SHARE: Final = 0.05
-VISIT_CPU_S: Final = 0.005
+VISIT_CPU_S: Final = {"threads": 0.005, "coroutines": 0.0003}
 FOR_VISITS: Final = 0.5  # of the processors
 TRANSACTION_S: Final = 0.1
 SERVICE_MIB: Final = 100
 API_MIB: Final = 30
 WORKER_KIB: Final = 110
-BMC_KIB: Final = 100
+BMC_KIB: Final = 40
 FREE_PERCENT: Final = 10  # of the memory
 OWN_FILES: Final = 64  # logs, listeners, pipes, epoll: an idle conductor has 15
 CLIENT_PATIENCE_S: Final = 30  # openstacksdk's and ironicclient's callers give up, or ask again, after that
@@ -51,6 +51,8 @@ OPTIONS: Final = {
     "periodic_max_workers": "[conductor]periodic_max_workers",
     "sensor_workers": "[sensor_data]workers",
     "sync_power_state_interval": "[conductor]sync_power_state_interval",
+    "poll_engine": "[conductor]poll_engine",
+    "poll_concurrency": "[conductor]poll_concurrency",
     "poll_timeout": "[conductor]poll_timeout",
     "synchronous_call_timeout": "[conductor]synchronous_call_timeout",
     "heartbeat_interval": "[conductor]heartbeat_interval",
@@ -84,6 +86,7 @@ class Cause(StrEnum):
     CLIENTS_GIVE_UP = "clients-give-up"
     RPC_GIVES_UP = "rpc-gives-up"
     ROUND_TOO_LONG = "round-too-long"
+    SYNC_BEHIND = "sync-behind"
     WORKERS_SHORT = "workers-short"
 
 
@@ -100,6 +103,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     periodic_max_workers: int
     sensor_workers: int
     sync_power_state_interval: int
+    poll_engine: str
+    poll_concurrency: int
     poll_timeout: int
     synchronous_call_timeout: int
     heartbeat_interval: int
@@ -184,7 +189,9 @@ def with_more_workers(setup: Setup, wanted: int) -> tuple[Change, ...]:
 
 
 def _power_sync(setup: Setup) -> Advice | None:
-    """Whether every node can be visited once in an interval, with the dead BMCs that there always are."""
+    """Whether threads can visit every node once in an interval, with the dead BMCs that there always are."""
+    if setup.poll_engine != "threads":
+        return None
     workers, interval_s = setup.sync_workers, setup.sync_power_state_interval
     budget_s, healthy_s = workers * interval_s, setup.nodes * VISIT_S
     dead = math.ceil(setup.nodes * DEAD_SHARE)
@@ -211,13 +218,14 @@ def _power_sync(setup: Setup) -> Advice | None:
 
 def _processors(setup: Setup) -> Advice | None:
     """Whether the processors, or the quota of them, can carry the visits."""
-    interval_s, needed_s = setup.sync_power_state_interval, setup.nodes * VISIT_CPU_S
+    visit_s = VISIT_CPU_S[setup.poll_engine]
+    interval_s, needed_s = setup.sync_power_state_interval, setup.nodes * visit_s
     each_s = setup.processors * FOR_VISITS
     wanted = math.ceil(needed_s / each_s)
     if interval_s == 0 or interval_s >= wanted:
         return None
     finding = (
-        f"The power sync's visits may need {setup.nodes} nodes x {VISIT_CPU_S * 1000:g} ms = {needed_s:g} s of "
+        f"The power sync's visits may need {setup.nodes} nodes x {visit_s * 1000:g} ms = {needed_s:g} s of "
         f"processor time in each interval of {interval_s} s, and half of {setup.processors:g} processors gives "
         f"{interval_s * each_s:g} s."
     )

@@ -28,7 +28,7 @@ class Schedule:
         self._sensors: Rounds[Node] = Rounds(
             Work.SENSORS, conductor.pool, lambda node: sensors.collect(conductor, node), lambda node: node.uuid
         )
-        self._strain = Strain(conductor.pool.stats, conductor.clock)
+        self._strain = Strain(conductor.pool.stats, self._freshness.lanes, conductor.clock)
 
     def rows(self) -> list[Recurring]:
         """Every recurring work of it but the heartbeat."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 # Imported for their options, too: each one of `advice.OPTIONS` is declared by one of these.
 from ironic_lite import errors
 from ironic_lite.cluster import members, transport
-from ironic_lite.conductor import advice, kinds, schedule, sensors
+from ironic_lite.conductor import advice, freshness, kinds, lanes, sensors
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.config import CONF
 from ironic_lite.db import engine, nodes
@@ -18,7 +18,7 @@ from ironic_lite.web import limits
 
 LOG = logging.getLogger(__name__)
 
-DECLARE: Final = (members, transport, kinds, schedule, sensors, engine, options)
+DECLARE: Final = (members, transport, freshness, kinds, lanes, sensors, engine, options)
 
 
 def begin(conductor: Conductor, api_threads: tuple[int, ...]) -> None:

@@ -53,7 +53,7 @@ class Watch:
             """What was told to the loop before has been done."""
 
         IO.submit(nothing(), "barrier").result(SOON_S)
-        stats, pool = self.freshness.stats(), self.conductor.pool.stats()
+        stats, pool = self.freshness.overview(), self.conductor.pool.stats()
         return not (
             pool.busy or pool.queued or any(lane.running or lane.due for lane in stats.lanes) or stats.unwritten
         )

@@ -102,7 +102,7 @@ def test_an_equal_reading_costs_no_statement(conductor: Conductor, watch: Watch)
     conductor.database.on_statement(statements.append)
     watch.look(node)
     assert statements == []
-    assert watch.freshness.stats().outcomes == {"answered": 2}
+    assert watch.freshness.overview().outcomes == {"answered": 2}
 
 
 def test_a_bmc_that_keeps_failing_puts_the_node_into_maintenance(conductor: Conductor, watch: Watch):
@@ -118,7 +118,7 @@ def test_a_bmc_that_keeps_failing_puts_the_node_into_maintenance(conductor: Cond
     assert (after.maintenance, after.fault, after.power_state, after.reservation) == (True, "power failure", None, None)
     assert after.last_error is not None
     assert "could not be read 4 times in a row" in after.last_error
-    assert watch.freshness.stats().recovering == 1
+    assert watch.freshness.overview().recovering == 1
 
 
 def test_a_power_fault_is_lifted_when_the_bmc_answers_again(conductor: Conductor, watch: Watch):

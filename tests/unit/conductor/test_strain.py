@@ -15,11 +15,12 @@ from ironic_lite.conductor.schedule import Schedule
 from ironic_lite.conductor.strain import Strain
 from ironic_lite.db.engine import Database
 from ironic_lite.executors.kinds import Kind
+from ironic_lite.executors.pacing import PaceStats
 from ironic_lite.executors.taskpool import TaskPool
 from tests.builders import a_node
 from tests.waiting import until
 
-TOLD = re.compile(r"Set (.*)\. \((round-too-long|workers-short)\)")
+TOLD = re.compile(r"Set (.*)\. \((round-too-long|sync-behind|workers-short)\)")
 
 
 class Scene:
@@ -34,7 +35,8 @@ class Scene:
             Kind(Work.SENSORS, cap=4, queue=50),
         ]
         self.pool = TaskPool("conductor", limit, kinds, self.clock, reserved=2)
-        self.strain = Strain(self.pool.stats, self.clock)
+        self.paces: list[PaceStats] = []
+        self.strain = Strain(self.pool.stats, lambda: self.paces, self.clock)
         self.gate = threading.Event()
 
     def visits(self, number: int, kind: str = Work.POWER_SYNC) -> None:
@@ -202,16 +204,49 @@ def rows(scene: Scene, database: Database, conductor: Conductor) -> dict[str, Ca
     return {row.name: row.work for row in schedule.rows()}
 
 
-@pytest.mark.parametrize("kind", [Work.POWER_SYNC, Work.POWER_RECOVERY, Work.SENSORS])
-def test_the_schedule_tells_of_its_rounds(
-    scene: Scene, rows: dict[str, Callable[[], None]], kind: Work, caplog: pytest.LogCaptureFixture
+def pace(name: str, *, running: int, limit: int, due: int, begun: int) -> PaceStats:
+    return PaceStats(name=name, running=running, limit=limit, due=due, begun=begun, lag_p99_s=12.0)
+
+
+def test_a_lane_that_is_full_twice_in_a_row_says_how_much_room_would_do(scene: Scene, caplog: pytest.LogCaptureFixture):
+    scene.paces = [pace("threads", running=8, limit=8, due=20, begun=100)]
+    scene.strain.look()
+    assert told(caplog) == [], "it may be a moment's"
+    scene.clock.advance(60)
+    scene.paces = [pace("threads", running=8, limit=8, due=20, begun=140)]
+    scene.strain.look()
+    assert (
+        "The power sync began 40 visits by threads within 60 s, 8 at a time, and 20 nodes wait for theirs; the latest "
+        "begin 12.0 s late: at this pace all would need 8 x 60 / 40 at a time."
+    ) in caplog.text
+    assert told(caplog) == [SYNC_12]
+
+
+@pytest.mark.parametrize(
+    "well",
+    [
+        pace("threads", running=8, limit=8, due=0, begun=140),
+        pace("threads", running=7, limit=8, due=20, begun=140),
+        pace("coroutines", running=64, limit=64, due=20, begun=140),  # its room grows by itself
+        pace("probes", running=64, limit=64, due=20, begun=140),  # dead BMCs may wait
+    ],
+)
+def test_a_lane_that_keeps_up_is_not_told(scene: Scene, well: PaceStats, caplog: pytest.LogCaptureFixture):
+    for _ in range(3):
+        scene.paces = [well]
+        scene.strain.look()
+        scene.clock.advance(60)
+    assert told(caplog) == []
+
+
+def test_the_schedule_tells_of_the_rounds_of_sensors(
+    scene: Scene, rows: dict[str, Callable[[], None]], caplog: pytest.LogCaptureFixture
 ):
-    limit = scene.pool.cap(kind)
-    scene.busy(limit, kind)
-    rows[kind]()  # as many wait for a place, the rest are not even given to the pool
+    scene.busy(scene.pool.cap(Work.SENSORS), Work.SENSORS)
+    rows[Work.SENSORS]()  # as many wait for a place, the rest are not even given to the pool
     assert told(caplog) == []
     scene.clock.advance(60)
-    rows[kind]()
+    rows[Work.SENSORS]()
     assert len(told(caplog)) == 1
     scene.opened()
 
