@@ -250,6 +250,22 @@ class NoFreeWorker(Unavailable):
     )
 
 
+class BMCBusy(Unavailable):
+    """A BMC that has not answered yet."""
+
+    message = "The BMC of node {node} has not answered within {timeout_s} s; the question is still under way."
+
+
+class BMCLeftAlone(Unavailable):
+    """A BMC that failed so often that nobody waits for it; it is being asked whether it answers again."""
+
+    message = (
+        "The BMC of node {node} at {address} failed {failures} times in a row ({problem}) and is being asked now "
+        "whether it answers again."
+    )
+    retry_after_s = 15
+
+
 class AgendaFull(Unavailable):
     """Something that was to be done later, and cannot be remembered: too much is already."""
 

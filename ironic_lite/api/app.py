@@ -8,6 +8,7 @@ import falcon
 
 from ironic_lite.api import faults
 from ironic_lite.api.lite.conductors import ConductorStatistics
+from ironic_lite.api.lite.power import ConductorPower, NodePower
 from ironic_lite.api.lite.root import Lite, LiteV1
 from ironic_lite.api.lite.sensors import Sensors
 from ironic_lite.api.metrics import BOUNDS_S, DURATIONS, Metrics
@@ -63,6 +64,8 @@ def routes(serving: Serving) -> dict[str, Any]:
         "/lite": Lite(),
         "/lite/v1": LiteV1(),
         "/lite/v1/conductors/{host}": ConductorStatistics(serving),
+        "/lite/v1/conductors/{host}/power": ConductorPower(serving),
+        "/lite/v1/nodes/{ident}/power": NodePower(serving),
         "/lite/v1/nodes/{ident}/sensors": Sensors(serving),
         METRICS_PATH: Metrics(serving.workers),
     }

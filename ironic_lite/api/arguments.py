@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -37,6 +38,17 @@ def integer(name: str, value: str) -> int:
     if digits.isdecimal() and digits.isascii() and len(digits) <= 18:
         return int(value)
     raise errors.Invalid(reason=f"Expected a whole number for {name} but received {value!r}.")
+
+
+def seconds(name: str, value: str) -> float:
+    """A number of seconds, 0 or more. Raises `Invalid`."""
+    try:
+        number = float(value) if len(value) <= MAX_TEXT_CHARS else math.nan
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise errors.Invalid(reason=f"Expected a number of seconds, 0 or more, for {name} but received {value!r}.")
+    return number
 
 
 def text(name: str, value: str) -> str:

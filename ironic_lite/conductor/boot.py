@@ -17,6 +17,7 @@ from ironic_lite.drivers.interfaces import BootChoice
 def get_boot_device(conductor: Conductor, node: str) -> BootChoice:
     """What the machine is set to boot from. Takes no lock: reading disturbs nobody."""
     row = nodes.get(conductor.database, node)
+    conductor.freshness.demand_answers(row.uuid)
     driver = registry.management(row)
     driver.check(row)
     return driver.boot_device(row, conductor.call_deadline())
@@ -26,6 +27,7 @@ def get_boot_device(conductor: Conductor, node: str) -> BootChoice:
 def supported_boot_devices(conductor: Conductor, node: str) -> list[BootDevice]:
     """What the machine can be told to boot from."""
     row = nodes.get(conductor.database, node)
+    conductor.freshness.demand_answers(row.uuid)
     driver = registry.management(row)
     driver.check(row)
     return driver.boot_devices(row, conductor.call_deadline())
@@ -37,6 +39,7 @@ def set_boot_device(conductor: Conductor, node: str, boot_device: BootDevice, pe
     row = nodes.get(conductor.database, node)
     if row.reservation is not None:
         raise errors.NodeLocked(node=row.uuid, host=row.reservation, purpose=row.lock_purpose)
+    conductor.freshness.demand_answers(row.uuid)
     driver = registry.management(row)
     driver.check(row)
     choice = BootChoice(boot_device=boot_device, persistent=persistent)

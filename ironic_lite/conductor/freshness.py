@@ -13,28 +13,24 @@ needed. `known` and `all_known` read one reference and may be called by any thre
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import logging
 import weakref
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
 from ironic_lite import errors
-from ironic_lite.clock import Deadline
 from ironic_lite.conductor import powersync
+from ironic_lite.conductor.asking import ask
 from ironic_lite.conductor.context import Conductor, Work
-from ironic_lite.conductor.context import conf as context_conf
 from ironic_lite.conductor.findings import Findings
 from ironic_lite.conductor.lanes import Lane, Lanes
 from ironic_lite.conductor.overview import Overview
 from ironic_lite.conductor.picture import Bmc, Mode, Seen, View, news, view
 from ironic_lite.conductor.verdict import Verdicts
 from ironic_lite.config import Int, Section, Str
-from ironic_lite.db import nodes
 from ironic_lite.domain.node import Node
-from ironic_lite.drivers import registry
 from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import NeedsThread, Reading
 from ironic_lite.executors.pacing import PaceStats, next_turn
@@ -104,9 +100,27 @@ class Freshness:
         seen = self._seen.get(uuid)
         return seen.view if seen is not None else None
 
+    def seen(self, uuid: str) -> Seen | None:
+        """What is known of the node; for reading."""
+        return self._seen.get(uuid)
+
+    def every(self) -> list[Seen]:
+        """All nodes; for reading."""
+        return list(self._seen.values())
+
+    def demand_answers(self, uuid: str) -> None:
+        """Raise `BMCLeftAlone` for a BMC that nobody should wait for; and have it asked, in case it is mended."""
+        seen = self._seen.get(uuid)
+        if seen is not None and seen.bmc.is_open:
+            self.hint(uuid)
+            view = seen.view
+            raise errors.BMCLeftAlone(
+                node=view.label, address=view.way.address, failures=seen.bmc.failures, problem=seen.problem
+            )
+
     def all_known(self) -> dict[str, int]:
         """The revision of each node that we have."""
-        return {uuid: seen.view.revision for uuid, seen in list(self._seen.items())}
+        return {seen.view.uuid: seen.view.revision for seen in self.every()}
 
     def hint(self, uuid: str) -> None:
         """Something may have happened to the machine: ask now."""
@@ -133,7 +147,7 @@ class Freshness:
     def overview(self) -> Overview:
         """One moment of it. Asks nobody."""
         return Overview.of(
-            list(self._seen.values()),
+            self.every(),
             self._now(),
             conf.sync_power_state_interval,
             unwritten=self._findings.waiting(),
@@ -259,31 +273,20 @@ class Freshness:
         if seen is None or (seen.view.mode == Mode.NONE and not seen.waiters):
             return
         bmc = seen.bmc
-        if bmc.asked:
-            bmc.queue = bmc.queue or deque()
-            bmc.queue.append(uuid)
+        if not bmc.enter(uuid):
             return
-        bmc.asked = True
         try:
             await self._visit(lane, seen)
         finally:
-            bmc.asked = False
-            self._next_of(bmc)
-
-    def _next_of(self, bmc: Bmc) -> None:
-        """Ask the node that waits longest for this BMC."""
-        if bmc.queue:
-            uuid = bmc.queue.popleft()
-            bmc.queue = bmc.queue or None
-            seen = self._seen.get(uuid)
-            if seen is not None:
-                self._lanes.ask_at(seen, self._now())
+            following = self._seen.get(bmc.leave() or "")
+            if following is not None:
+                self._lanes.ask_at(following, self._now())
 
     async def _visit(self, lane: Lane, seen: Seen) -> None:
         asked, decides, began = seen.view, seen.second_look, self._now()
         outcome: Reading | errors.Error
         try:
-            outcome = await self._ask(lane, seen)
+            outcome = await ask(self._conductor, seen, lane.kind)
         except NeedsThread:
             self._lanes.ask_at(seen, self._now(), thread=True)
             return
@@ -303,26 +306,10 @@ class Freshness:
             self._lanes.ask_at(seen, self._now())
             return
         if isinstance(outcome, Reading):
+            seen.by = lane.pacer.name
             self._answered(seen, outcome, began, decides=decides)
         else:
             self._failed(seen, outcome)
-
-    async def _ask(self, lane: Lane, seen: Seen) -> Reading:
-        asked = seen.view
-        if asked.way.problem is not None:
-            raise asked.way.problem
-        clock = self._conductor.clock
-        if lane.kind is None and asked.way.poll is not None:
-            return await asked.way.poll(Deadline(clock, seen.bmc.timeout_s(context_conf.poll_timeout)))
-        kind = lane.kind or Work.POWER_SYNC
-        return await asyncio.wrap_future(
-            self._conductor.pool.submit(kind, f"{kind} of {asked.label}", self._read, asked)
-        )
-
-    def _read(self, asked: View) -> Reading:
-        """In a thread."""
-        node = asked.node or nodes.get(self._conductor.database, asked.uuid)
-        return registry.power(node).read(node, self._conductor.poll_deadline())
 
     def _answered(self, seen: Seen, reading: Reading, began: float, *, decides: bool) -> None:
         bmc, now = seen.bmc, self._now()
@@ -330,7 +317,7 @@ class Freshness:
         was_open = bmc.is_open
         bmc.answered(now - began)
         self._outcomes["answered"] += 1
-        seen.at, seen.reading, seen.failures = now, reading, 0
+        seen.at, seen.reading, seen.failures, seen.problem = now, reading, 0, None
         if was_open:
             self._answers_again(bmc)
         self._plan(seen)
@@ -367,6 +354,7 @@ class Freshness:
     def _failed(self, seen: Seen, problem: errors.Error) -> None:
         if isinstance(problem, errors.BMCUnreachable):
             seen.bmc.was_silent()
+        seen.problem = problem
         self._outcomes["failed"] += 1
         self._plan(seen)
         self._tell(seen, problem)

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Self
 
 import msgspec
 
 from ironic_lite.conductor.picture import Mode, Seen
 from ironic_lite.executors.pacing import PaceStats
+from ironic_lite.metrics import Sample, counter, gauge
+
+OUTCOMES: Final = ("answered", "failed", "stale")
+
+NODES: Final = gauge(
+    "ironic_lite_power_nodes",
+    "Nodes of the conductor, by what they are asked for: power sync, power recovery, or left alone.",
+    "mode",
+)
+LATE: Final = gauge(
+    "ironic_lite_power_nodes_late", "Synced nodes whose power was seen longer ago than sync_power_state_interval."
+)
+UNSEEN: Final = gauge("ironic_lite_power_nodes_unseen", "Synced nodes whose BMC has not answered yet.")
+OLDEST: Final = gauge(
+    "ironic_lite_power_oldest_seconds", "How long ago the power of the synced node was seen that waits longest."
+)
+BREAKERS: Final = gauge("ironic_lite_power_breakers_open", "Nodes whose BMC failed so often that it is only probed.")
+SECOND_LOOKS: Final = gauge("ironic_lite_power_second_looks", "Differences of power that wait for a second look.")
+POLLS: Final = counter("ironic_lite_power_polls_total", "Questions to BMCs for their power, by outcome.", "outcome")
+LANE_RUNNING: Final = gauge("ironic_lite_power_lane_running", "Questions of the lane that are under way.", "lane")
+LANE_LIMIT: Final = gauge("ironic_lite_power_lane_limit", "Questions of the lane that may be under way.", "lane")
+LANE_DUE: Final = gauge("ironic_lite_power_lane_due", "Nodes whose turn has come and that wait for room.", "lane")
+LANE_LAG: Final = gauge(
+    "ironic_lite_power_lane_lag_seconds",
+    "How late the latest hundredth of the lane's last 4096 questions began.",
+    "lane",
+)
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -57,3 +84,21 @@ class Overview(msgspec.Struct, frozen=True):
             outcomes=dict(outcomes),
             lanes=lanes,
         )
+
+    def samples(self) -> Iterator[Sample]:
+        """The same for Prometheus."""
+        yield NODES.at(self.synced, Mode.SYNC)
+        yield NODES.at(self.recovering, Mode.RECOVERY)
+        yield NODES.at(self.nodes - self.synced - self.recovering, Mode.NONE)
+        yield LATE.at(self.late)
+        yield UNSEEN.at(self.unseen)
+        yield OLDEST.at(self.oldest_s)
+        yield BREAKERS.at(self.open_breakers)
+        yield SECOND_LOOKS.at(self.second_looks)
+        for outcome in OUTCOMES:
+            yield POLLS.at(self.outcomes.get(outcome, 0), outcome)
+        for lane in self.lanes:
+            yield LANE_RUNNING.at(lane.running, lane.name)
+            yield LANE_LIMIT.at(lane.limit, lane.name)
+            yield LANE_DUE.at(lane.due, lane.name)
+            yield LANE_LAG.at(lane.lag_p99_s, lane.name)

@@ -61,23 +61,54 @@ class View(msgspec.Struct, frozen=True):
 class Bmc(Line):
     """The way to one BMC, and the nodes that wait for it because another one of it is being asked."""
 
-    __slots__ = ("asked", "queue")
+    __slots__ = ("_asked", "_waiting")
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = False
-        self.queue: deque[str] | None = None  # most BMCs have one node
+        self._asked = False
+        self._waiting: deque[str] | None = None  # most BMCs have one node
+
+    def enter(self, uuid: str) -> bool:
+        """Whether the node may be asked now; else it has its turn later."""
+        if not self._asked:
+            self._asked = True
+            return True
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(uuid)
+        return False
+
+    def leave(self) -> str | None:
+        """The node was asked. Whose turn it is."""
+        self._asked = False
+        following = self._waiting.popleft() if self._waiting else None
+        self._waiting = self._waiting or None
+        return following
 
 
 class Seen:
-    """A node and what its BMC told. `at` is a time of the loop, None before the first answer; used on the loop."""
+    """A node and what its BMC told. `at` is a time of the loop, None before the first answer; written on the loop."""
 
-    __slots__ = ("at", "bmc", "failures", "lane", "reading", "second_look", "suspect", "view", "waiters")
+    __slots__ = (
+        "at",
+        "bmc",
+        "by",
+        "failures",
+        "lane",
+        "problem",
+        "reading",
+        "second_look",
+        "suspect",
+        "view",
+        "waiters",
+    )
 
     def __init__(self, view: View, bmc: Bmc) -> None:
         self.view, self.bmc = view, bmc
         self.at: float | None = None
+        self.by: str | None = None  # the lane that the answer came by
         self.reading: Reading | None = None
+        self.problem: errors.Error | None = None  # of the last question, if it failed
         self.failures = 0  # in a row, those that are put down to the BMC
         self.suspect = False  # a difference was seen, and a second look is on the agenda
         self.second_look = False  # the next answer decides

@@ -24,7 +24,18 @@ from ironic_lite.cluster.members import Members, heartbeat_conf
 from ironic_lite.cluster.transport import MAX_BODY_KIB, Application, Credentials, configured_identity
 from ironic_lite.cluster.transport import conf as rpc_conf
 from ironic_lite.cluster.waits import BMCWaits
-from ironic_lite.conductor import boot, kinds, power, provision, recovery, sensors, statistics, survey, validation
+from ironic_lite.conductor import (
+    boot,
+    kinds,
+    power,
+    provision,
+    recovery,
+    sensors,
+    sightings,
+    statistics,
+    survey,
+    validation,
+)
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.schedule import Schedule
 from ironic_lite.config import Host, Section, Str, Strings
@@ -42,7 +53,7 @@ from ironic_lite.web.tls import TLS
 LOG = logging.getLogger(__name__)
 
 # Importing these modules is what makes their functions callable; the tuple says so to readers and linters.
-METHODS = (boot, power, provision, sensors, statistics, validation)
+METHODS = (boot, power, provision, sensors, sightings, statistics, validation)
 INTERRUPT_BEFORE_S = 5.0
 RPC_DRAIN_S = 5.0
 METRICS_DRAIN_S = 0.5

@@ -11,6 +11,7 @@ import msgspec
 from ironic_lite.cluster import rpc
 from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.overview import Overview
 from ironic_lite.config import Host, Int, Port, Section
 from ironic_lite.db.connections import Connections
 from ironic_lite.drivers import contact
@@ -47,6 +48,7 @@ class Statistics(msgspec.Struct, frozen=True):
     servers: tuple[ServerStats, ...]
     database: Connections
     loops: tuple[LoopStats, ...]
+    power: Overview
 
 
 @rpc.quick_method
@@ -58,6 +60,7 @@ def conductor_statistics(conductor: Conductor) -> Statistics:
         servers=tuple(server.stats() for server in conductor.servers),
         database=conductor.database.connections(),
         loops=contact.IO.stats(),
+        power=conductor.freshness.overview(),
     )
 
 
@@ -70,6 +73,7 @@ def registry(conductor: Conductor, bmc_waits: BMCWaits) -> Registry:
     made.add(lambda: conductor.database.connections().samples())
     made.add(bmc_waits.samples)
     made.add(lambda: (sample for loop in contact.IO.stats() for sample in loop.samples()))
+    made.add(lambda: conductor.freshness.overview().samples())
     return made
 
 

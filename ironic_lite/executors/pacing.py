@@ -79,6 +79,10 @@ class Pacer:
         """Visit it no more; a visit under way goes on."""
         self._dates.pop(thing, None)
 
+    def date(self, thing: str) -> float | None:
+        """When it is visited next, if that is known."""
+        return self._dates.get(thing)
+
     def due(self) -> int:
         """How many things wait for their tick, or for room."""
         now = self._loop.time()

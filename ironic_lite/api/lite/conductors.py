@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import falcon
@@ -20,6 +21,19 @@ _VIEW: Final = Conductor.detail(versions.MAX)
 _ADDRESS: Final = (c.hostname, c.rpc_url, c.conductor_group, c.drivers)
 
 
+def address(serving: Serving, host: str) -> conductors.Conductor:
+    """Where that conductor is reached. Raises `ConductorNotFound`."""
+    return _found(serving, host, ())[1]
+
+
+def _found(serving: Serving, host: str, columns: Sequence[Any]) -> tuple[Any, conductors.Conductor]:
+    with serving.database.read() as connection:
+        row: Any = connection.execute(sa.select(*columns, *_ADDRESS).where(c.hostname == host)).first()
+    if row is None:
+        raise errors.ConductorNotFound(conductor=host)
+    return row, conductors.Conductor(*row[-len(_ADDRESS) :])
+
+
 class ConductorStatistics:
     """GET /lite/v1/conductors/{host}: its row as /v1 shows it, and its statistics as it answers them now."""
 
@@ -29,11 +43,7 @@ class ConductorStatistics:
     def on_get(self, req: falcon.Request, resp: falcon.Response, host: str) -> None:
         caller: Caller = req.context.caller
         arguments.refuse(req)
-        with self._serving.database.read() as connection:
-            row: Any = connection.execute(sa.select(*_VIEW.columns, *_ADDRESS).where(c.hostname == host)).first()
-        if row is None:
-            raise errors.ConductorNotFound(conductor=host)
-        asked = conductors.Conductor(*row[-len(_ADDRESS) :])
+        row, asked = _found(self._serving, host, _VIEW.columns)
         with self._serving.conductors.bmc_waits.turn():  # it may not answer soon either
             now = self._serving.conductors.call(asked, statistics.conductor_statistics)
         answers.show(resp, _VIEW.render(row, Scene(caller, self._serving.members)) | {"statistics": now})

@@ -13,6 +13,8 @@ from ironic_lite.api.caller import Caller
 # Every resource of /lite/v1, as a template of RFC 6570; a test compares it with the routes.
 RESOURCES: Final = {
     "conductor": "/lite/v1/conductors/{host}",
+    "conductor_power": "/lite/v1/conductors/{host}/power",
+    "node_power": "/lite/v1/nodes/{ident}/power",
     "node_sensors": "/lite/v1/nodes/{ident}/sensors",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 
 import pytest
@@ -12,19 +13,30 @@ from ironic_lite.clock import SystemClock
 from ironic_lite.cluster.transport import Conductors, Credentials
 from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor import statistics
+from ironic_lite.conductor.overview import Overview
+from ironic_lite.conductor.picture import Mode
+from ironic_lite.conductor.sightings import Sighting, Sightings, Told
 from ironic_lite.conductor.statistics import Statistics
 from ironic_lite.db import conductors
 from ironic_lite.db.connections import Connections
+from ironic_lite.domain.states import Power
 from ironic_lite.usage import Process
 from ironic_lite.web.listeners import listen
+from tests.builders import a_node
 from tests.parts.api import Service, fault
 
 PATH = "/lite/v1/conductors/refhost"
+NOTHING = Overview.of((), 0.0, 60.0, unwritten=0, outcomes={}, lanes=())
+SEEN = Sighting(
+    uuid="u", name="n1 (u)", bmc="https://bmc:443", mode=Mode.SYNC, recorded=Power.ON,
+    told=Told(Power.OFF, None, None, "OK", "Example"), seen_at=datetime.datetime(2026, 11, 21, 12),  # noqa: DTZ001
+    age_s=3.5, by="coroutines", latency_s=0.02, failures=0, problem=None, breaker="closed", next_in_s=50.5,
+)  # fmt: skip
 
 
 @pytest.fixture
 def told(service: Service) -> Statistics:
-    made = Statistics(Process(SystemClock()).usage(), (), (), Connections(limit=20, open=2, busy=1), ())
+    made = Statistics(Process(SystemClock()).usage(), (), (), Connections(limit=20, open=2, busy=1), (), NOTHING)
     service.conductors.answers["conductor_statistics"] = made
     return made
 
@@ -105,3 +117,42 @@ def test_a_conductor_that_is_frozen_is_given_up_soon(
     with pytest.raises(errors.ConductorUnreachable, match="no answer in time"):
         clients.call(silent, statistics.conductor_statistics)
     clients.close()
+
+
+def test_the_power_of_a_node_is_told_with_its_age(service: Service) -> None:
+    node = a_node(service.database, name="n1").uuid
+    service.conductors.answers |= {"power_sighting": SEEN, "look_at_power": SEEN}
+    result = service.ask("GET", "/lite/v1/nodes/n1/power", minor=None)
+    assert result.status_code == 200
+    assert (result.json["recorded"], result.json["told"]["power_state"]) == ("power on", "power off")
+    assert (result.json["seen_at"], result.json["age_s"]) == ("2026-11-21T12:00:00.000000+00:00", 3.5)
+    assert service.ask("GET", "/lite/v1/nodes/n1/power?max_age=1.5", minor=None).json == result.json
+    assert service.conductors.calls[-2:] == [
+        ("refhost", "power_sighting", (node,)),
+        ("refhost", "look_at_power", (node, 1.5)),
+    ]
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "inf", "nan", ""])
+def test_a_maximum_age_that_is_none_is_refused(service: Service, given: str) -> None:
+    a_node(service.database, name="n1")
+    result = service.ask("GET", f"/lite/v1/nodes/n1/power?max_age={given}", minor=None)
+    assert (result.status_code, "a number of seconds, 0 or more, for max_age" in fault(result)["faultstring"]) == (
+        400,
+        True,
+    )
+
+
+def test_the_nodes_that_stand_out_are_told(service: Service) -> None:
+    service.conductors.answers["power_sightings"] = Sightings(NOTHING, [SEEN])
+    result = service.ask("GET", f"{PATH}/power?sort_by=latency&limit=3", minor=None)
+    assert (result.json["overview"]["nodes"], result.json["nodes"][0]["name"]) == (0, "n1 (u)")
+    assert service.conductors.calls[-1] == ("refhost", "power_sightings", ("latency", 3))
+    for query, text in (
+        ("limit=0", "1 to 1000"),
+        ("sort_by=uuid", "age, latency, failures"),
+        ("x=1", "limit, sort_by"),
+    ):
+        refused = service.ask("GET", f"{PATH}/power?{query}", minor=None)
+        assert (refused.status_code, text in fault(refused)["faultstring"]) == (400, True)
+    assert service.ask("GET", "/lite/v1/conductors/nobody/power", minor=None).status_code == 404

@@ -16,6 +16,7 @@ from ironic_lite.cluster.members import Members
 from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor import statistics
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.freshness import Freshness
 from ironic_lite.db.engine import Database
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.kinds import Kind
@@ -38,7 +39,9 @@ def conductor(database: Database) -> Iterator[Conductor]:
     clock = SystemClock()
     kinds = [Kind(Work.ACTIONS, cap=4, critical=True), Kind(Work.HOUSE_KEEPING, cap=2, queue=8)]
     pool = TaskPool("conductor", 4, kinds, clock)
-    yield Conductor("h1", database, Members(database, clock), pool, Agenda("agenda", pool, clock), clock)
+    made = Conductor("h1", database, Members(database, clock), pool, Agenda("agenda", pool, clock), clock)
+    Freshness(made)
+    yield made
     assert pool.drain(Deadline(clock, 10)) == []
 
 
