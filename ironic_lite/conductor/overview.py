@@ -33,7 +33,7 @@ LANE_LIMIT: Final = gauge("ironic_lite_power_lane_limit", "Questions of the lane
 LANE_DUE: Final = gauge("ironic_lite_power_lane_due", "Nodes whose turn has come and that wait for room.", "lane")
 LANE_LAG: Final = gauge(
     "ironic_lite_power_lane_lag_seconds",
-    "How late the latest hundredth of the lane's last 4096 questions began.",
+    "How late the latest hundredth of the lane's last 1024 questions began.",
     "lane",
 )
 

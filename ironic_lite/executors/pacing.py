@@ -1,10 +1,11 @@
 """Visits to many things on one loop, each at its own time, a bounded number at the same moment.
 
 Guarantees: (1) a thing has one visit at a time, and one date for its next one; (2) a visit begins at its date, at most
-`TICK_S` late, while there is room; without room those with the earliest dates go first, and begin as soon as others
-end; (3) things that fall due together begin on the same tick, so that thousands cost one timer; while nothing is due
-there is no timer but the one of the next date; (4) a visit that raises is logged, and the thing visited again in
-`AGAIN_S`; (5) after `stop` no visit begins, and those under way are cancelled. Used on the loop alone.
+`TICK_S` late, while there is room and the loop keeps up; else those with the earliest dates go first, and begin as soon
+as others end, or on later ticks; (3) things that fall due together begin on the same tick, so that thousands cost one
+timer; while nothing is due there is no timer but the one of the next date; (4) a visit that raises is logged, and the
+thing visited again in `AGAIN_S`; (5) after `stop` no visit begins, and those under way are cancelled. Used on the loop
+alone.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ import msgspec
 LOG = logging.getLogger(__name__)
 
 TICK_S: Final = 0.1
+# Visits that begin on one tick: as many as the loop has carried so far without being late.
+LEAST_BATCH: Final = 32
+MOST_BATCH: Final = 1024
 AGAIN_S: Final = 60.0
-_KEPT_LAGS: Final = 4096
+_KEPT_LAGS: Final = 1024
 
 Visit = Callable[[str], Coroutine[Any, Any, None]]
 
@@ -59,6 +63,7 @@ class Pacer:
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self._begun = 0
+        self._batch = LEAST_BATCH
         self._lags = [0.0] * _KEPT_LAGS
 
     def at(self, thing: str, date: float) -> None:
@@ -116,7 +121,7 @@ class Pacer:
 
     def _arm(self) -> None:
         """Wake up at the tick that follows the earliest date."""
-        date = math.ceil(self._heap[0][0] / TICK_S) * TICK_S
+        date = math.ceil(max(self._heap[0][0], self._loop.time()) / TICK_S) * TICK_S
         if self._timer is not None:
             if self._timer.when() <= date:
                 return
@@ -125,18 +130,17 @@ class Pacer:
 
     def _tick(self) -> None:
         timer, self._timer = self._timer, None
-        if self._late is not None and timer is not None:
-            self._late(self._loop.time() - timer.when())
-        self._begin_due()
-        if self._heap and not self._full():
-            self._arm()
+        late_s = self._loop.time() - timer.when() if timer is not None else 0.0
+        self._batch = max(LEAST_BATCH, self._batch // 2) if late_s > TICK_S else min(MOST_BATCH, 2 * self._batch)
+        if self._late is not None:
+            self._late(late_s)
+        self._begin_due(self._batch)
 
-    def _full(self) -> bool:
-        return len(self._running) >= self._limit()
-
-    def _begin_due(self) -> None:
+    def _begin_due(self, most: int) -> None:
+        """Begin what is due, and wait for what is not; without room, for the end of a visit."""
         now, room, heap = self._loop.time(), self._limit() - len(self._running), self._heap
-        while room > 0 and heap and heap[0][0] <= now:
+        most = min(most, room)
+        while most > 0 and heap and heap[0][0] <= now:
             date, thing = heapq.heappop(heap)
             if self._dates.get(thing) != date or thing in self._running:
                 continue  # void, or it goes back when the visit under way ends
@@ -144,7 +148,10 @@ class Pacer:
             self._lags[self._begun % _KEPT_LAGS] = now - date
             self._begun += 1
             self._running[thing] = self._loop.create_task(self._run(thing))
+            most -= 1
             room -= 1
+        if room > 0 and heap:
+            self._arm()
 
     async def _run(self, thing: str) -> None:
         try:
@@ -156,15 +163,12 @@ class Pacer:
             self._ended(thing)
 
     def _ended(self, thing: str) -> None:
-        was_full = self._full()
         del self._running[thing]
         date = self._dates.pop(thing, None)
         if date is not None:
             self.at(thing, date)  # anew: what the heap had may be gone
-        if was_full and self._heap and not self._stopped:
-            self._begin_due()
-            if self._heap and not self._full():
-                self._arm()
+        if self._heap:
+            self._begin_due(1)
 
 
 def phase(thing: str) -> float:
