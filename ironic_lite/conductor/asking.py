@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from ironic_lite.clock import Deadline
-from ironic_lite.conductor.context import Conductor, Work, conf
+from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.picture import Seen, View
 from ironic_lite.db import nodes
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.interfaces import Reading
 
 
-async def ask(conductor: Conductor, seen: Seen, kind: Work | None) -> Reading:
-    """One question, and its answer; in a thread, if there is a kind of work for it.
+async def ask(conductor: Conductor, seen: Seen, kind: Work | None, longest_s: float) -> Reading:
+    """One question, and its answer within `longest_s`; in a thread, if there is a kind of work for it.
 
     Raises what is wrong with the row, the `BMC...` errors, `NeedsThread`, `Unavailable` if no thread can be had, and
     `NodeNotFound`.
@@ -22,7 +22,7 @@ async def ask(conductor: Conductor, seen: Seen, kind: Work | None) -> Reading:
     if asked.way.problem is not None:
         raise asked.way.problem
     if kind is None and asked.way.poll is not None:
-        return await asked.way.poll(Deadline(conductor.clock, seen.bmc.timeout_s(conf.poll_timeout)))
+        return await asked.way.poll(Deadline(conductor.clock, seen.bmc.timeout_s(longest_s)))
     kind = kind or Work.POWER_SYNC
     return await asyncio.wrap_future(conductor.pool.submit(kind, f"{kind} of {asked.label}", _read, conductor, asked))
 

@@ -24,6 +24,7 @@ from ironic_lite import errors
 from ironic_lite.conductor import powersync
 from ironic_lite.conductor.asking import ask
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.context import conf as context_conf
 from ironic_lite.conductor.findings import Findings
 from ironic_lite.conductor.lanes import Lane, Lanes
 from ironic_lite.conductor.overview import Overview
@@ -72,6 +73,13 @@ class Freshness:
         self._verdicts = Verdicts(conductor.clock, self._convict, lambda: len(self._seen))
         self._findings = Findings(conductor)
         self._outcomes: Counter[str] = Counter()
+        # Read once: an option costs microseconds each time.
+        self._periods_s = {
+            Mode.SYNC: PERIOD_PART * conf.sync_power_state_interval,
+            Mode.RECOVERY: PERIOD_PART * conf.power_failure_recovery_interval,
+            Mode.NONE: 0.0,
+        }
+        self._timeout_s = context_conf.poll_timeout
         self._running = False
         self._lanes: Lanes = None  # type: ignore[assignment]  # until `_open`, which comes before all else on the loop
 
@@ -173,7 +181,7 @@ class Freshness:
 
     def _rate(self) -> float:
         """Turns in a second."""
-        period_s = self._period_s(Mode.SYNC)
+        period_s = self._periods_s[Mode.SYNC]
         return len(self._seen) / period_s if period_s else 0.0
 
     def _now(self) -> float:
@@ -213,17 +221,9 @@ class Freshness:
             self._lanes.leave(seen)
             self._tell(seen, errors.NodeNotFound(node=uuid))
 
-    def _period_s(self, mode: Mode) -> float:
-        interval_s = {
-            Mode.SYNC: conf.sync_power_state_interval,
-            Mode.RECOVERY: conf.power_failure_recovery_interval,
-            Mode.NONE: 0,
-        }[mode]
-        return PERIOD_PART * interval_s
-
     def _plan(self, seen: Seen, *, at_once: bool = False) -> None:
         """Give the node its next turn; `at_once` if its BMC is not one that is left alone."""
-        period_s = self._period_s(seen.view.mode)
+        period_s = self._periods_s[seen.view.mode]
         if not period_s:
             self._lanes.leave(seen)
             return
@@ -286,7 +286,7 @@ class Freshness:
         asked, decides, began = seen.view, seen.second_look, self._now()
         outcome: Reading | errors.Error
         try:
-            outcome = await ask(self._conductor, seen, lane.kind)
+            outcome = await ask(self._conductor, seen, lane.kind, self._timeout_s)
         except NeedsThread:
             self._lanes.ask_at(seen, self._now(), thread=True)
             return

@@ -17,7 +17,7 @@ from ironic_lite.executors.pacing import Pacer, PaceStats
 
 PROBES: Final = 64
 LEAST_IN_FLIGHT: Final = 64
-CATCH_UP_S: Final = 2.0  # in which a backlog is worked off, if the bound allows it
+MOST_HASTE: Final = 1024
 USUAL_WEIGHT: Final = 1 / 32
 
 
@@ -34,11 +34,15 @@ class Lane:
 
     def __init__(self, name: str, kind: Work | None, limit: Callable[[], int], lanes: Lanes) -> None:
         self.kind = kind
-        self.pacer = Pacer(name, functools.partial(lanes.visit, self), limit, lanes.late)
+        self.pacer = Pacer(name, functools.partial(lanes.visit, self), limit, lanes.tick)
 
 
 class Lanes:
-    """All of them. `visit` asks a node, `late` is told how late the loop was, `rate` says how many turns a second."""
+    """All of them. `visit` asks a node, `late` is told how late the loop was, `rate` says how many turns a second.
+
+    How many coroutines ask at the same time follows from how long an answer takes of late (Little's law), twice as
+    many as keeps up; while turns are late all the same, it doubles at each tick.
+    """
 
     def __init__(
         self,
@@ -47,10 +51,12 @@ class Lanes:
         late: Callable[[float], None],
         rate: Callable[[], float],
     ) -> None:
-        self.visit, self.late, self._rate = visit, late, rate
+        self.visit, self._late, self._rate = visit, late, rate
         self._usual_s = 1.0  # how long a question takes of late
+        self._haste = 1
+        self._room = LEAST_IN_FLIGHT
         pool = conductor.pool
-        self._coroutines = Lane("coroutines", None, self._room, self)
+        self._coroutines = Lane("coroutines", None, lambda: self._room, self)
         self._by_need = {  # (takes a thread, probes)
             (False, False): self._coroutines,
             (False, True): Lane("probes", None, lambda: PROBES, self),
@@ -86,7 +92,9 @@ class Lanes:
         """What each is doing."""
         return tuple(lane.pacer.stats() for lane in self._by_need.values())
 
-    def _room(self) -> int:
-        """As many at a time as keeps up with the turns, twice, and works off what is late (Little's law)."""
-        wanted = self._usual_s * (self._rate() + self._coroutines.pacer.due() / CATCH_UP_S)
-        return min(conf.poll_concurrency, max(LEAST_IN_FLIGHT, int(2 * wanted)))
+    def tick(self, late_s: float) -> None:
+        """A tick of one of the lanes began so late."""
+        self._late(late_s)
+        self._haste = min(2 * self._haste, MOST_HASTE) if self._coroutines.pacer.is_behind() else 1
+        wanted = int(2 * self._usual_s * self._rate()) * self._haste
+        self._room = min(conf.poll_concurrency, max(LEAST_IN_FLIGHT * self._haste, wanted))

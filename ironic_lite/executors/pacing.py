@@ -88,6 +88,10 @@ class Pacer:
         """When it is visited next, if that is known."""
         return self._dates.get(thing)
 
+    def is_behind(self) -> bool:
+        """Whether somebody has waited for longer than to the next tick."""
+        return bool(self._heap) and self._heap[0][0] < self._loop.time() - TICK_S
+
     def due(self) -> int:
         """How many things wait for their tick, or for room."""
         now = self._loop.time()
@@ -137,9 +141,9 @@ class Pacer:
         self._begin_due(self._batch)
 
     def _begin_due(self, most: int) -> None:
-        """Begin what is due, and wait for what is not; without room, for the end of a visit."""
-        now, room, heap = self._loop.time(), self._limit() - len(self._running), self._heap
-        most = min(most, room)
+        """Begin what is due, and wait for the next tick that has anything to begin."""
+        now, heap = self._loop.time(), self._heap
+        most = min(most, self._limit() - len(self._running))
         while most > 0 and heap and heap[0][0] <= now:
             date, thing = heapq.heappop(heap)
             if self._dates.get(thing) != date or thing in self._running:
@@ -149,8 +153,7 @@ class Pacer:
             self._begun += 1
             self._running[thing] = self._loop.create_task(self._run(thing))
             most -= 1
-            room -= 1
-        if room > 0 and heap:
+        if heap:
             self._arm()
 
     async def _run(self, thing: str) -> None:
