@@ -217,9 +217,7 @@ _TO_SYNC: Final = sa.select(*_COLUMNS).where(
     c.provision_state.not_in(sorted(NOT_SYNCED)),
 )
 _SINCE: Final = sa.bindparam("since", type_=sa.DateTime())
-_CHANGED_SINCE: Final = sa.select(*_COLUMNS).where(
-    sa.or_(c.updated_at >= _SINCE, sa.and_(c.updated_at.is_(None), c.created_at >= _SINCE))
-)
+_CHANGED_SINCE: Final = sa.select(*_COLUMNS).where(sa.or_(c.updated_at >= _SINCE, c.created_at >= _SINCE))
 _TOTAL: Final = sa.select(sa.func.count()).select_from(nodes).scalar_subquery()
 _SOME: Final = sa.select(*_COLUMNS).where(c.uuid.in_(sa.bindparam("uuids", expanding=True)))
 _HELD: Final = sa.select(c.id).where(
