@@ -1,4 +1,4 @@
-"""An authority of a test's own, and the certificates that it signs."""
+"""An authority of a test's own, and the certificates that it signs, as RFC 5280 wants them: Python 3.13 insists."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ class Authority:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory, self._name = directory, name
         self._key = ec.generate_private_key(ec.SECP256R1())
-        own = _builder(name, name, self._key).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        own = (
+            _builder(name, name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
         )
         self._certificate = own.sign(self._key, hashes.SHA256())
         self.path = directory / f"{name.replace(' ', '-')}.pem"
@@ -48,7 +51,9 @@ class Authority:
         """
         key = key or ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_name(host) for host in hosts or ("127.0.0.1",)])
-        made = _builder(file, self._name, key).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
+        builder = _builder(file, self._name, key).add_extension(names, critical=False)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        made = builder.add_extension(signer, critical=False).sign(self._key, hashes.SHA256())
         pair = Pair(self._directory / f"{file}.crt", self._directory / f"{file}.key")
         pem = [made.public_bytes(serialization.Encoding.PEM), *[self.path.read_bytes()] * chain]
         pair.certificate.write_bytes(b"".join(pem))
