@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import signal
 import socket
 import statistics
 import subprocess
@@ -24,7 +23,7 @@ import venv
 from pathlib import Path
 from typing import NamedTuple
 
-from processes import cpu_s, pss_mib, threads, tree, wakeups
+from processes import cpu_s, end, pss_mib, threads, tree, wakeups
 
 ROOT = Path(__file__).parents[1]
 GOALS = {"cpu_s": 0.4, "pss_mib": 100.0, "threads": 30}
@@ -141,12 +140,7 @@ def measure(argv: list[str], port: int, *, nodes: int, settle_s: float) -> Figur
             pause(5)
             figures = Figures(started_s, pss_mib(pids), threads(pids), (wakeups(pids) - before) / 5)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(90)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
     return figures
 
 

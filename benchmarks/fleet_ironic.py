@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from first_light import environment, get_nodes, ironics, pause
+from processes import end
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -68,12 +68,7 @@ def ironic(directory: Path, peer: Path) -> Iterator[int]:
                 pause(0.2)
             yield port
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(90)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
 
 def ask(port: int, method: str, path: str, body: object = None) -> Any:

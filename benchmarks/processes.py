@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,16 @@ def tree(root: int) -> list[int]:
         found.append(pid)
         todo += parents.get(pid, [])
     return found
+
+
+def end(process: subprocess.Popen[bytes], patience_s: float = 90) -> None:
+    """SIGTERM, and SIGKILL for one that does not end in time."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def cpu_s(pids: list[int]) -> float:

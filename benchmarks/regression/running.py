@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
 import subprocess
 import tempfile
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from first_light import create_node, free_port, get_nodes, pause
-from processes import cpu_s, live_cpu_s, tree
+from processes import cpu_s, end, live_cpu_s, tree
 
 from regression.builds import Build
 
@@ -72,12 +71,7 @@ def running(build: Build, options: str = "") -> Iterator[Service]:
             print(log.read().decode()[-2000:])
             raise
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
 
 def until_ready(process: subprocess.Popen[bytes], port: int) -> None:

@@ -26,18 +26,6 @@ def process() -> Iterator[FleetProcess]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def steady() -> Iterator[FleetProcess]:
-    """One for all tests that change nothing about it."""
-    with fleet(1) as running:
-        yield running
-
-
-@pytest.fixture
-def bmc(process: FleetProcess) -> Bmc:
-    return process.bmcs[0]
-
-
 def counts(process: FleetProcess, bmc: Bmc) -> dict[str, int]:
     told: dict[str, int] = process.rule("GET", f"/counts?address={bmc.address}")
     return told

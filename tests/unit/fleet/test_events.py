@@ -83,18 +83,6 @@ def process() -> Iterator[FleetProcess]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def steady() -> Iterator[FleetProcess]:
-    """One for all tests that change nothing about it."""
-    with fleet(1) as running:
-        yield running
-
-
-@pytest.fixture
-def bmc(process: FleetProcess) -> Bmc:
-    return process.bmcs[0]
-
-
 def subscribe(process: FleetProcess, listener: Listener, **more: object) -> str:
     body = {"Destination": listener.url, "Context": "mine", "Protocol": "Redfish", **more}
     return process.ask(process.bmcs[0], "POST", SUBSCRIPTIONS, body).headers["location"]

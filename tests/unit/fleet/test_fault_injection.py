@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,24 +17,6 @@ from tests.waiting import until
 
 SYSTEM = "/redfish/v1/Systems/1"
 RESET = f"{SYSTEM}/Actions/ComputerSystem.Reset"
-
-
-@pytest.fixture
-def process() -> Iterator[FleetProcess]:
-    with fleet(2) as running:
-        yield running
-
-
-@pytest.fixture
-def bmc(process: FleetProcess) -> Bmc:
-    return process.bmcs[0]
-
-
-@pytest.fixture
-def connection(bmc: Bmc) -> Iterator[http.client.HTTPConnection]:
-    opened = http.client.HTTPConnection(bmc.address, bmc.port, timeout=10)
-    yield opened
-    opened.close()
 
 
 def test_a_hung_bmc_takes_the_request_and_never_answers(process: FleetProcess, bmc: Bmc) -> None:

@@ -26,11 +26,6 @@ def process() -> Iterator[FleetProcess]:
         yield running
 
 
-@pytest.fixture
-def bmc(process: FleetProcess) -> Bmc:
-    return process.bmcs[0]
-
-
 def power(process: FleetProcess, bmc: Bmc) -> object:
     return process.ask(bmc, "GET", SYSTEM).document["PowerState"]
 

@@ -19,31 +19,6 @@ SESSIONS = "/redfish/v1/SessionService/Sessions"
 LOGIN = {"UserName": USERNAME, "Password": PASSWORD}
 
 
-@pytest.fixture
-def process() -> Iterator[FleetProcess]:
-    with fleet(2) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def steady() -> Iterator[FleetProcess]:
-    """One for all tests that change nothing about it."""
-    with fleet(1) as running:
-        yield running
-
-
-@pytest.fixture
-def bmc(process: FleetProcess) -> Bmc:
-    return process.bmcs[0]
-
-
-@pytest.fixture
-def connection(bmc: Bmc) -> Iterator[http.client.HTTPConnection]:
-    opened = http.client.HTTPConnection(bmc.address, bmc.port, timeout=10)
-    yield opened
-    opened.close()
-
-
 def test_each_bmc_has_its_own_address_and_serial_on_one_port(process: FleetProcess) -> None:
     first, second = process.bmcs
     assert (first.address, second.address, first.port) == ("127.77.0.1", "127.77.0.2", second.port)
