@@ -12,6 +12,7 @@ starts one more when all are busy, and joins threads that may have taken up work
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ import futurist
 
 from ironic_lite.executors.memory import trim
 
-_TRIM_AFTER = 32  # runners: each trim takes milliseconds, and a few threads leave little behind
+_MANY = 32  # runners: to give memory back takes milliseconds, and a few threads leave little behind
 
 
 class Crew:
@@ -31,6 +32,7 @@ class Crew:
         self._executor: futurist.DynamicThreadPoolExecutor | None = None
         self._expected = 0  # runners that the executor was given and that have not begun
         self._serving = self._gone = 0  # runners that have begun; that have left since the last trim
+        self._most = 0  # that served at a time since nobody did
 
     def hire(self, runner: Callable[[], None]) -> None:
         """Run it in a thread. Raises `RuntimeError` when the system gives no more threads."""
@@ -48,14 +50,14 @@ class Crew:
     def _serve(self, executor: futurist.DynamicThreadPoolExecutor, runner: Callable[[], None]) -> None:
         with self._lock:
             self._serving += 1
+            self._most = max(self._most, self._serving)
             if self._executor is executor:
                 self._expected -= 1
         try:
             runner()
         finally:
             self._leave(executor)
-            if self._is_time_to_trim():
-                trim()
+            self._give_back()
 
     def _leave(self, executor: futurist.DynamicThreadPoolExecutor) -> None:
         with self._lock:
@@ -65,12 +67,17 @@ class Crew:
             self._executor = None
         executor.shutdown(wait=False)
 
-    def _is_time_to_trim(self) -> bool:
-        """Count one who leaves; whether the last one does, or many have."""
+    def _give_back(self) -> None:
+        """Count one who leaves; give memory back when the last one does, or many have."""
         with self._lock:
             self._serving -= 1
             self._gone += 1
-            due = self._serving == 0 or self._gone >= _TRIM_AFTER
-            if due:
-                self._gone = 0
-            return due
+            last, burst = self._serving == 0, self._most >= _MANY
+            if not last and self._gone < _MANY:
+                return
+            self._gone = 0
+            if last:
+                self._most = 0
+        if last and burst:
+            gc.collect()  # futurist's workers are cycles, and grow old before they go: nothing else finds them soon
+        trim()

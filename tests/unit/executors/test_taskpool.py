@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import traceback
@@ -292,6 +293,27 @@ def test_idle_threads_return_and_end():
         task.result(10)
     until(lambda: threading.active_count() <= before)
     assert pool.submit("work", "again", int).result(10) == 0
+    ends(pool)
+
+
+def test_what_a_burst_leaves_behind_is_collected_when_its_last_thread_leaves(gate: threading.Event):
+    """Each of futurist's threads leaves a cycle, and nothing but a whole collection finds those that lived long."""
+    collected = threading.Event()
+
+    def note(_phase: str, told: dict[str, int]) -> None:
+        if told["generation"] == 2:
+            collected.set()
+
+    gc.disable()  # only what is asked for is collected
+    gc.callbacks.append(note)
+    try:
+        pool = one_kind(40, idle_s=0.1)
+        fill(pool, gate)
+        gate.set()
+        assert collected.wait(30)
+    finally:
+        gc.callbacks.remove(note)
+        gc.enable()
     ends(pool)
 
 
