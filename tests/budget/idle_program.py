@@ -1,5 +1,5 @@
 """What both services hold when they idle, told by an interpreter that has run nothing else: a directory's path in, JSON
-with the names of threads and modules out."""
+with the names of threads and modules out, `late` those modules that came after the moment of the fork."""
 
 from __future__ import annotations
 
@@ -24,11 +24,16 @@ def main(directory: Path) -> None:
     config.CONF.set_override("state_path", str(directory))
     run_once("The upgrade", lambda: migrate.upgrade(database_url()), 60)
     credentials = Credentials("test", "test")
-    conductor = ConductorService(listen("127.0.0.1", 0), credentials, 10)
-    api = ApiService(listen("127.0.0.1", 0), credentials, grace_s=1)
+    conductor = ConductorService(listen("127.0.0.1", 0), credentials, 10).prepare()
+    api = ApiService(listen("127.0.0.1", 0), credentials, grace_s=1).prepare()
+    shared = {*sys.modules}
     conductor.start()
     api.start()
-    found = {"threads": sorted(thread.name for thread in threading.enumerate()), "modules": sorted(sys.modules)}
+    found = {
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "modules": sorted(sys.modules),
+        "late": sorted(sys.modules.keys() - shared),
+    }
     api.stop()
     conductor.stop()
     print(json.dumps(found))

@@ -37,3 +37,8 @@ def test_idle_services_have_few_threads(idle: dict[str, Any]):
 def test_what_is_not_needed_yet_is_not_imported(idle: dict[str, Any]):
     blocked = {name for name in ("eventlet", "greenlet") if name in idle["modules"]}  # as None: see test_import.py
     assert UNWANTED & set(idle["modules"]) == blocked
+
+
+def test_what_both_services_need_is_imported_before_the_fork(idle: dict[str, Any]):
+    """What a child imports is its own; what the launcher has imported is shared, until somebody writes to it."""
+    assert [name for name in idle["late"] if not name.startswith("encodings.")] == []
