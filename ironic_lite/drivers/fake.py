@@ -13,7 +13,7 @@ from ironic_lite.clock import Deadline, SystemClock, triangular_s
 from ironic_lite.config import Option, Section
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, Power, PowerTarget
-from ironic_lite.drivers.interfaces import Attempt, BootChoice, Reading, Sensors
+from ironic_lite.drivers.interfaces import Attempt, BootChoice, Collected, Reading
 
 BOOT_DEVICES: Final = (BootDevice.PXE, BootDevice.DISK, BootDevice.CDROM)
 
@@ -114,9 +114,9 @@ class FakeManagement:
             )
         _work(node, conf.management_delay, attempt, None)
 
-    def sensors(self, node: Node, deadline: Deadline) -> Sensors:
+    def sensors(self, node: Node, deadline: Deadline) -> Collected:
         _take(node, conf.management_delay, deadline)
-        return {}
+        return Collected({})
 
 
 def _take(node: Node, delay: Range, deadline: Deadline) -> None:

@@ -22,6 +22,13 @@ from ironic_lite.domain.states import BootDevice, BootMode, Power, PowerTarget
 Sensors = dict[str, dict[str, Any]]
 
 
+class Collected(msgspec.Struct, frozen=True):
+    """What one collection of sensors told. `missing` names each part that it could not tell, with the reason."""
+
+    sensors: Sensors
+    missing: dict[str, str] = {}
+
+
 class Reading(msgspec.Struct, frozen=True):
     """What one visit to a BMC told. None means that the BMC did not say."""
 
@@ -115,8 +122,22 @@ class ManagementInterface(Protocol):
     def set_boot_device(self, node: Node, choice: BootChoice, attempt: Attempt) -> None:
         """Set what the machine boots from. Raises `UnsupportedByDriver` for a device that it does not know."""
 
-    def sensors(self, node: Node, deadline: Deadline) -> Sensors:
-        """Every sensor that the BMC reports now."""
+    def sensors(self, node: Node, deadline: Deadline) -> Collected:
+        """Every sensor that the BMC reports now. Raises the `BMC...` errors only when it told not one."""
+
+
+class SensorsPoller(Protocol):
+    """What a management interface offers besides, if its sensors can be collected by the thousand.
+
+    It tells what `ManagementInterface.sensors` tells, and shares the BMC's connection, session and turns with power,
+    which goes ahead of it between any two requests.
+    """
+
+    def target(self, node: Node) -> Any:
+        """What `collect` needs to know of the node; made once for each driver_info. Raises `InvalidDriverInfo`."""
+
+    async def collect(self, target: Any, deadline: Deadline) -> Collected:
+        """Collect once, on `contact.IO` alone. Ends by the deadline, with what was told by then."""
 
 
 class HardwareType(msgspec.Struct, frozen=True):

@@ -20,8 +20,11 @@ from ironic_lite.clock import SystemClock
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, Power, PowerTarget
 from ironic_lite.drivers import registry
-from ironic_lite.drivers.interfaces import BootChoice, Reading
+from ironic_lite.drivers.interfaces import BootChoice, Collected, Reading
 from tests.drivers.conftest import UUID, attempt, deadline
+from tests.parts.fleet import PASSWORD as FLEET_PASSWORD
+from tests.parts.fleet import USERNAME as FLEET_USERNAME
+from tests.parts.fleet import fleet
 from tests.parts.ipmi_sim import OPERATOR, PASSWORD, IpmiSim
 from tests.parts.udp_proxy import UdpProxy, udp_proxy
 
@@ -245,15 +248,44 @@ def test_the_bmc_is_told_the_boot_device(sim: IpmiSim, device: BootDevice, said:
 
 def test_sensors_are_told_as_ipmitool_tells_them(sim: IpmiSim) -> None:
     target = node(sim.driver_info)
-    assert registry.management(target).sensors(target, deadline()) == {
-        "Temperature": {
-            "CPU Temp (0x01)": {
-                "Sensor ID": "CPU Temp (0x01)",
-                "Sensor Reading": "41 degrees C",
-                "Status": "ok",
-            }
-        }
+    told = {
+        "Sensor ID": "CPU Temp (0x01)",
+        "Entity ID": "7.1 (System Board)",
+        "Sensor Reading": "41 degrees C",
+        "Status": "ok",
     }
+    assert registry.management(target).sensors(target, deadline()) == Collected(
+        {"Temperature": {"CPU Temp (0x01)": told}}
+    )
+
+
+def test_a_second_collection_reads_no_records_and_what_was_read_by_the_deadline_is_kept() -> None:
+    with fleet(0, ipmi_size=1) as simulated:
+        [bmc] = simulated.bmcs
+        target = node(
+            {"ipmi_address": bmc.address, "ipmi_port": bmc.port, "ipmi_username": FLEET_USERNAME,
+             "ipmi_password": FLEET_PASSWORD}
+        )  # fmt: skip
+
+        def collect(timeout_s: float = 20.0) -> tuple[Collected, dict[str, int]]:
+            simulated.rule("DELETE", f"/counts?address={bmc.address}")
+            told = registry.management(target).sensors(target, deadline(timeout_s))
+            requests: dict[str, int] = simulated.rule("GET", f"/counts?address={bmc.address}")["requests"]
+            return told, requests
+
+        told, requests = collect()
+        assert {kind: len(entries) for kind, entries in told.sensors.items()} == {
+            "Temperature": 3, "Fan": 4, "Power": 2, "Voltage": 2,
+        }  # fmt: skip
+        assert requests["get-record"] >= 11
+        again, requests = collect()
+        assert again.sensors.keys() == told.sensors.keys()
+        assert "get-record" not in requests
+        assert requests["reading"] == 11
+        simulated.order(bmcs="all", sensor_latency="fixed:0.3")
+        part, _ = collect(timeout_s=1.5)
+        assert 0 < sum(len(entries) for entries in part.sensors.values()) < 11
+        assert "of 11 could not be read" in part.missing["Sensors"]
 
 
 def test_no_secret_is_in_an_error_or_a_log_record(

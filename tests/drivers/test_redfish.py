@@ -349,7 +349,7 @@ def test_a_disabled_override_is_no_boot_device(bmc: ScriptedBmc) -> None:
 
 def test_sensors_of_a_bmc_without_any_are_what_the_system_says(bmc: ScriptedBmc) -> None:
     info = node(bmc.driver_info())
-    assert set(registry.management(info).sensors(info, deadline())) == {"Extra"}
+    assert set(registry.management(info).sensors(info, deadline()).sensors) == {"Extra"}
 
 
 # Nonsense and secrets.

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from pyghmi import constants as pyghmi_constants
-from pyghmi.ipmi import command as pyghmi_command
-from pyghmi.ipmi.oem import generic
+from typing import Final
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, BootMode
-from ironic_lite.drivers.interfaces import Attempt, BootChoice, Sensors
-from ironic_lite.drivers.ipmi import client
+from ironic_lite.drivers.interfaces import Attempt, BootChoice, Collected
+from ironic_lite.drivers.ipmi import client, sensors
 from ironic_lite.drivers.ipmi.account import PROPERTIES, account
-from ironic_lite.drivers.ipmi.session import Session
 
 CHASSIS: Final = 0x00
 SET_BOOT_OPTIONS: Final = 0x08
@@ -37,12 +32,6 @@ CODES: Final = {
     BootDevice.BIOS: 0x18,
 }
 DEVICES: Final = {code: device for device, code in CODES.items()}
-
-STATUS: Final = (
-    (pyghmi_constants.Health.Failed, "nr"),
-    (pyghmi_constants.Health.Critical, "cr"),
-    (pyghmi_constants.Health.Warning, "nc"),
-)
 
 
 class IPMIManagement:
@@ -78,14 +67,10 @@ class IPMIManagement:
                 attempt.permit()
                 client.checked(session.command(CHASSIS, SET_BOOT_OPTIONS, option))
 
-    def sensors(self, node: Node, deadline: Deadline) -> Sensors:
-        found: Sensors = {}
+    def sensors(self, node: Node, deadline: Deadline) -> Collected:
+        known = account(node)
         with client.visit(node, deadline) as session:
-            for number, reading in _readings(session):
-                entry = _entry(number, reading)
-                if entry:
-                    found.setdefault(reading.type, {})[entry["Sensor ID"]] = entry
-        return found
+            return sensors.collect(session, (known.host, known.port))
 
 
 def boot_choice(options: bytes) -> BootChoice:
@@ -94,40 +79,6 @@ def boot_choice(options: bytes) -> BootChoice:
     if not flags & VALID or device not in DEVICES:
         return BootChoice(boot_device=None, persistent=None)
     return BootChoice(boot_device=DEVICES[device], persistent=bool(flags & PERSISTENT))
-
-
-class _Commands(pyghmi_command.Command):  # type: ignore[misc]
-    """pyghmi's commands over a session of ours, without its vendors' handlers, some of which turn to HTTPS."""
-
-    def __init__(self, session: Session) -> None:
-        self.ipmi_session, self.bmc = session, session.bmc
-        self._sdr, self._sdrcachedir = None, None
-        self._oem, self._oemknown = generic.OEMHandler(None, None), True
-
-
-def _readings(session: Session) -> list[tuple[int, Any]]:
-    """Each sensor's number and pyghmi's reading of it; sensors that the BMC does not answer for are left out."""
-    commands = _Commands(session)
-    repository = commands.init_sdr()
-    found = []
-    for key in repository.get_sensor_numbers():
-        sensor = repository.sensors[key]
-        answer = session.query(4, 0x2D, bytes([sensor.sensor_number]), rslun=sensor.sensor_lun)
-        if "error" not in answer:
-            found.append((sensor.sensor_number, sensor.decode_sensor_reading(commands, answer["data"])))
-    return found
-
-
-def _entry(number: int, reading: Any) -> dict[str, Any]:
-    """A sensor as ipmitool's text has it; empty where there is nothing to read."""
-    if reading.unavailable or (reading.value is None and not reading.states):
-        return {}
-    value = ", ".join(reading.states)
-    if reading.value is not None:
-        unit = "degrees C" if reading.units in ("°C", "C") else reading.units
-        value = f"{reading.value:g} {unit or ''}".strip()
-    status = next((text for health, text in STATUS if reading.health & health), "ok")
-    return {"Sensor ID": f"{reading.name} (0x{number:02x})", "Sensor Reading": value, "Status": status}
 
 
 def _boots_uefi(node: Node) -> bool:

@@ -26,6 +26,7 @@ from ironic_lite.drivers.contact import IO, Contact, Engaged, Rank, ended
 from ironic_lite.drivers.redfish.account import Account
 from ironic_lite.drivers.redfish.exchange import Exchange, Request
 from ironic_lite.drivers.redfish.http1 import Response
+from ironic_lite.drivers.redfish.links import Memory
 from ironic_lite.drivers.redfish.options import conf
 from ironic_lite.drivers.redfish.session import Session
 
@@ -43,7 +44,7 @@ class Denied(Exception):
 class Bmc:
     """One BMC: a request at a time, logged in."""
 
-    __slots__ = ("_contact", "_exchange", "_refused", "_session", "system")
+    __slots__ = ("_contact", "_exchange", "_refused", "_session", "links", "system")
 
     def __init__(self) -> None:
         self._contact = Contact()
@@ -51,6 +52,7 @@ class Bmc:
         self._session = Session(anonymous=True)
         self._refused: tuple[Account, float] | None = None  # which one, and until when
         self.system: str | None = None  # the only System's path, where driver_info names none
+        self.links = Memory()
 
     async def ask(self, account: Account, request: Request, rank: Rank, deadline: Deadline) -> Response:
         """Send a request when its turn has come, and return the answer, whatever its status.
@@ -99,7 +101,7 @@ class Bmc:
         if exchange is not None:
             await self._leave(deadline)
         self._exchange, self._session = Exchange(account), Session(anonymous=account.username is None)
-        self.system = None
+        self.system, self.links = None, Memory()
         return self._exchange
 
     async def _leave(self, deadline: Deadline) -> None:

@@ -22,6 +22,11 @@ CAUGHT: Final = (
     AttributeError, RecursionError,
 )  # fmt: skip
 DETAIL_LIMIT: Final = 400
+SAID: Final = (
+    ((sushy_errors.AccessError, Denied), "it refuses the credentials"),
+    ((Engaged,), "another request to it was still under way"),
+    ((SessionsMissing,), "it has no session service; set redfish_auth_type to basic or auto"),
+)
 ADVICE: Final = "set redfish_verify_ca in driver_info to the path of the CA's certificate, or to false to go without"
 
 
@@ -33,19 +38,26 @@ def translated(label: str, account: Account, exc: Exception) -> errors.BMCError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         return errors.BMCCertificateUntrusted(**known, reason=f"{exc.verify_message}; {ADVICE}")
     silent = isinstance(exc, OSError | Engaged) and not isinstance(exc, ssl.SSLError)
-    return (errors.BMCUnreachable if silent else errors.BMCError)(**known, reason=_reason(exc))
+    return (errors.BMCUnreachable if silent else errors.BMCError)(**known, reason=reason(exc))
 
 
-def _reason(exc: Exception) -> str:
+def is_silence(exc: Exception) -> bool:
+    """Whether the BMC would answer nothing else either: it is silent, busy, or refuses who asks."""
+    if isinstance(exc, sushy_errors.AccessError):
+        return bool(exc.status_code == 401)
+    return isinstance(exc, OSError | Engaged | Denied | SessionsMissing)
+
+
+def reason(exc: Exception) -> str:
+    """What went wrong, in words that follow a colon."""
+    if isinstance(exc, OSError):
+        return _silence(exc)
+    for kinds, text in SAID:
+        if isinstance(exc, kinds):
+            return text
     match exc:
-        case OSError():
-            return _silence(exc)
-        case Engaged():
-            return "another request to it was still under way"
         case sushy_errors.HTTPError():
             return f"HTTP status {exc.status_code}, {_detail(exc)}"
-        case SessionsMissing():
-            return "it has no session service; set redfish_auth_type to basic or auto"
         case sushy_errors.SushyError() | BrokenAnswer():
             return str(exc)[:DETAIL_LIMIT].rstrip(".") or type(exc).__name__
     return "its answer is not what Redfish defines"

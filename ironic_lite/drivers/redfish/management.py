@@ -11,8 +11,8 @@ from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice
 from ironic_lite.drivers.contact import Rank
-from ironic_lite.drivers.interfaces import Attempt, BootChoice, Sensors
-from ironic_lite.drivers.redfish import client, sensors
+from ironic_lite.drivers.interfaces import Attempt, BootChoice, Collected
+from ironic_lite.drivers.redfish import client, collect, poll, sensors
 from ironic_lite.drivers.redfish.account import PROPERTIES, account
 from ironic_lite.drivers.redfish.quirks import boot_override
 
@@ -66,6 +66,12 @@ class RedfishManagement:
                 )
             system.set_system_boot_options(**boot_override(system, SOURCES[choice.boot_device], enabled))
 
-    def sensors(self, node: Node, deadline: Deadline) -> Sensors:
+    def sensors(self, node: Node, deadline: Deadline) -> Collected:
         with client.visit(node, deadline, rank=Rank.SENSORS) as system:
             return sensors.collect(system)
+
+    def target(self, node: Node) -> poll.Target:
+        return poll.Target.of(node)
+
+    async def collect(self, target: poll.Target, deadline: Deadline) -> Collected:
+        return await collect.collect(target, deadline)

@@ -100,8 +100,8 @@ async def poll(target: Target, deadline: Deadline) -> Reading:
     """Ask the BMC once. Raises the `BMC...` errors, by the deadline."""
     bmc = BMCS.get(target.account)
     try:
-        path = target.system or bmc.system or await _only_system(bmc, target.account, deadline)
-        system = _SYSTEM.decode(_plain((await _get(bmc, target.account, path, deadline)).content))
+        path = target.system or bmc.system or await only_system(bmc, target.account, Rank.POWER, deadline)
+        system = _SYSTEM.decode(_plain((await _get(bmc, target.account, path, Rank.POWER, deadline)).content))
         reading = _reading(system)
         if reading.boot_mode is None and system.boot and system.settings and system.settings.settings_object:
             mode = await _pending_mode(bmc, target.account, system.settings.settings_object.path, deadline)
@@ -132,8 +132,8 @@ def _known(words: dict[str, Any], said: Any) -> Any:
     return words.get(said) if isinstance(said, str) else None
 
 
-async def _get(bmc: Bmc, account: Account, path: str, deadline: Deadline) -> Response:
-    response = await bmc.ask(account, Request("GET", path), Rank.POWER, deadline)
+async def _get(bmc: Bmc, account: Account, path: str, rank: Rank, deadline: Deadline) -> Response:
+    response = await bmc.ask(account, Request("GET", path), rank, deadline)
     if response.status_code != 200:
         sushy_errors.raise_for_response("GET", path, response)
     return response
@@ -149,10 +149,10 @@ async def _pending_mode(bmc: Bmc, account: Account, path: str, deadline: Deadlin
     return _known(BOOT_MODES, boot.mode) if boot else None
 
 
-async def _only_system(bmc: Bmc, account: Account, deadline: Deadline) -> str:
+async def only_system(bmc: Bmc, account: Account, rank: Rank, deadline: Deadline) -> str:
     """The path of the machine of a BMC that has one; remembered."""
-    root = _ROOT.decode(_plain((await _get(bmc, account, account.root, deadline)).content))
-    collection = _COLLECTION.decode(_plain((await _get(bmc, account, root.systems.path, deadline)).content))
+    root = _ROOT.decode(_plain((await _get(bmc, account, account.root, rank, deadline)).content))
+    collection = _COLLECTION.decode(_plain((await _get(bmc, account, root.systems.path, rank, deadline)).content))
     if len(collection.members) != 1:
         raise BrokenAnswer(f"it has {len(collection.members)} Systems; set redfish_system_id in driver_info")
     bmc.system = collection.members[0].path

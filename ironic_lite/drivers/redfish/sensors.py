@@ -1,26 +1,24 @@
-"""What a BMC measures, in the shape of Ironic's sensor notifications, which exporters read.
+"""What a BMC measures, through sushy, in the shape of Ironic's sensor notifications, which exporters read.
 
-Requests are bounded: the System, its first chassis with fans, temperatures and power supplies, at most `STORAGE_LIMIT`
-controllers and `DRIVE_LIMIT` drives. A part that a BMC does not have, or answers with one of `ABSENT`, is left out; a
-BMC that cannot be reached is an error.
+The blocking way; `collect.py` says the same on the I/O loop. Requests are bounded: the System, its first chassis with
+fans, temperatures and power supplies, or with its Sensors where it has neither, at most `STORAGE_LIMIT` controllers and
+`DRIVE_LIMIT` drives. A part that a BMC does not have, or answers with one of `ABSENT`, is left out; one that goes wrong
+is named with the reason.
 """
 
 from __future__ import annotations
 
 import enum
-import functools
-import itertools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable
+from typing import Any, Final
 
-from sushy import exceptions as sushy_errors
+import msgspec
+from sushy.resources import base
 from sushy.resources.system import system as sushy_system
 
-from ironic_lite.drivers.interfaces import Sensors
-
-ABSENT: Final = (404, 500, 501)
-DRIVE_LIMIT: Final = 64
-STORAGE_LIMIT: Final = 16
+from ironic_lite.drivers.interfaces import Collected
+from ironic_lite.drivers.redfish import readings
+from ironic_lite.drivers.redfish.parts import DRIVE_LIMIT, SENSOR_LIMIT, STORAGE_LIMIT, Parts
 
 FAN: Final = (
     "identity", "max_reading_range", "min_reading_range", "reading", "reading_units", "serial_number",
@@ -33,82 +31,103 @@ TEMPERATURE: Final = (
 SUPPLY: Final = ("power_capacity_watts", "line_input_voltage", "last_power_output_watts", "serial_number")
 DRIVE: Final = ("name", "model", "capacity_bytes")
 
-T = TypeVar("T")
-Part = dict[str, dict[str, Any]]
+
+class _Sensor(base.ResourceBase):  # type: ignore[misc]  # sushy has no types
+    """A Sensor, which sushy does not know."""
 
 
-def collect(system: sushy_system.System) -> Sensors:
-    """Every sensor of the machine."""
-    found: Sensors = {
-        "Extra": {"Manufacturer": system.manufacturer, "Model": system.model, "UUID": system.uuid},
-        **_chassis(system),
-        "Drive": _given(lambda: _simple_drives(system), {}) or _given(lambda: _drives(system), {}),
-    }
-    return {kind: part for kind, part in found.items() if part}
+class _Sensors(base.ResourceCollectionBase):  # type: ignore[misc]
+    """A chassis' Sensors."""
+
+    _resource_type = _Sensor
 
 
-def _given(part: Callable[[], T], otherwise: T) -> T:
-    """A part of the machine, or `otherwise` where this BMC does not have it."""
-    try:
-        return part()
-    except sushy_errors.MissingAttributeError:
-        return otherwise
-    except sushy_errors.HTTPError as exc:
-        if exc.status_code not in ABSENT:
-            raise
-        return otherwise
+def collect(system: sushy_system.System) -> Collected:
+    """Every sensor of the machine. Raises what went wrong when not one is told."""
+    parts = Parts()
+    with parts.part("Chassis"):
+        links = (system.json.get("Links") or {}).get("Chassis") or ()
+        if links and links[0].get("@odata.id"):
+            _ask_chassis(system.root.get_chassis(links[0]["@odata.id"]), parts)
+    with parts.part("Drives"):
+        if _names(system, "SimpleStorage"):
+            _ask_simple_storage(system, parts)
+    with parts.part("Drives"):
+        if "Drive" not in parts.told and _names(system, "Storage"):
+            _ask_storage(system, parts)
+    return parts.collected({"Manufacturer": system.manufacturer, "Model": system.model, "UUID": system.uuid})
 
 
-def _chassis(system: sushy_system.System) -> Sensors:
-    links = ((system.json.get("Links") or {}).get("Chassis") or [])[:1]
-    first = _given(lambda: system.root.get_chassis(links[0]["@odata.id"]), None) if links else None
-    if first is None:
-        return {}
-    thermal = _given(lambda: first.thermal, None)
-    power = _given(lambda: first.power, None)
-    return {
-        "Fan": {f"{fan.identity}@{first.identity}": _fields(fan, FAN) for fan in (thermal.fans if thermal else ())},
-        "Temperature": {
-            f"{sensor.identity}@{first.identity}": _fields(sensor, TEMPERATURE)
-            for sensor in (thermal.temperatures if thermal else ())
-        },
-        "Power": {
-            f"{supply.identity or index}:{power.identity}@{first.identity}": _fields(supply, SUPPLY)
-            for index, supply in enumerate(power.power_supplies if power else ())
-        },
-    }
+def _names(resource: Any, name: str) -> bool:
+    return bool((resource.json.get(name) or {}).get("@odata.id"))
 
 
-def _members(collection: Any) -> Iterator[Any]:
-    """The first members of a collection; one that the BMC cannot tell is left out."""
-    for path in collection.members_identities[:STORAGE_LIMIT]:
-        member = _given(functools.partial(collection.get_member, path), None)
-        if member is not None:
-            yield member
+def _ask_chassis(chassis: Any, parts: Parts) -> None:
+    place = chassis.identity
+    with parts.part("Thermal"):
+        if _names(chassis, "Thermal"):
+            thermal = chassis.thermal
+            fans = {f"{fan.identity}@{place}": _fields(fan, FAN) for fan in thermal.fans or ()}
+            temperatures = {f"{one.identity}@{place}": _fields(one, TEMPERATURE) for one in thermal.temperatures or ()}
+            parts.add({"Fan": fans, "Temperature": temperatures})
+    with parts.part("Power"):
+        if _names(chassis, "Power"):
+            parts.check()
+            power = chassis.power
+            supplies = {
+                f"{supply.identity or index}:{power.identity}@{place}": _fields(supply, SUPPLY)
+                for index, supply in enumerate(power.power_supplies or ())
+            }
+            parts.add({"Power": supplies})
+    with parts.part("Sensors"):
+        if _names(chassis, "Sensors") and not _names(chassis, "Thermal") and not _names(chassis, "Power"):
+            _ask_sensors(chassis, parts)
 
 
-def _simple_drives(system: sushy_system.System) -> Part:
+def _ask_sensors(chassis: Any, parts: Parts) -> None:
+    collection = _Sensors(chassis._conn, chassis.json["Sensors"]["@odata.id"])  # noqa: SLF001  # as sushy goes on, too
+    for path in collection.members_identities[:SENSOR_LIMIT]:
+        with parts.part("Sensors"):
+            parts.check()
+            sensor = collection.get_member(path)
+            parts.add(readings.sensor(msgspec.json.encode(sensor.json), str(chassis.identity)))
+
+
+def _ask_simple_storage(system: Any, parts: Parts) -> None:
     """Drives of BMCs that list them whole; a bay of capacity 0 is empty."""
-    return {
-        f"{device.name}:{storage.identity}@{system.identity}": _fields(device, DRIVE)
-        for storage in _members(system.simple_storage)
-        for device in storage.devices
-        if device.capacity_bytes != 0
-    }
+    parts.check()
+    collection = system.simple_storage
+    for path in collection.members_identities[:STORAGE_LIMIT]:
+        with parts.part("Drives"):
+            parts.check()
+            storage = collection.get_member(path)
+            devices = [device for device in storage.devices or () if device.capacity_bytes != 0]
+            parts.add({"Drive": {_key(device, storage, system): _fields(device, DRIVE) for device in devices}})
 
 
-def _drives(system: sushy_system.System) -> Part:
+def _ask_storage(system: Any, parts: Parts) -> None:
     """Drives of BMCs where each is a resource of its own."""
-    paths = ((storage, path) for storage in _members(system.storage) for path in storage.drives_identities or ())
-    drives = (
-        (storage, _given(functools.partial(storage.get_drive, path), None))
-        for storage, path in itertools.islice(paths, DRIVE_LIMIT)
-    )
-    return {
-        f"{drive.name}:{storage.identity}@{system.identity}": _fields(drive, DRIVE)
-        for storage, drive in drives
-        if drive
-    }
+    parts.check()
+    collection, left = system.storage, DRIVE_LIMIT
+    for path in collection.members_identities[:STORAGE_LIMIT]:
+        with parts.part("Drives"):
+            parts.check()
+            storage = collection.get_member(path)
+            paths = (storage.drives_identities or ())[:left]
+            left -= len(paths)
+            _ask_drives(system, storage, paths, parts)
+
+
+def _ask_drives(system: Any, storage: Any, paths: Iterable[str], parts: Parts) -> None:
+    for path in paths:
+        with parts.part("Drives"):
+            parts.check()
+            drive = storage.get_drive(path)
+            parts.add({"Drive": {_key(drive, storage, system): _fields(drive, DRIVE)}})
+
+
+def _key(drive: Any, storage: Any, system: Any) -> str:
+    return f"{drive.name}:{storage.identity}@{system.identity}"
 
 
 def _fields(source: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_no_boot_device_is_set_without_the_lock(machine: Machine) -> None:
 
 
 def test_sensors_have_the_shape_that_exporters_read(machine: Machine) -> None:
-    sensors = registry.management(machine.node).sensors(machine.node, deadline())
+    sensors = registry.management(machine.node).sensors(machine.node, deadline()).sensors
     if machine.node.driver == "fake-hardware":
         assert sensors == {}
         return

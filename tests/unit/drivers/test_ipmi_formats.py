@@ -11,7 +11,7 @@ from pyghmi.ipmi.sdr import SensorReading
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, Power, PowerTarget
 from ironic_lite.drivers.interfaces import BootChoice
-from ironic_lite.drivers.ipmi import management, power
+from ironic_lite.drivers.ipmi import management, power, sensors
 from ironic_lite.drivers.ipmi.power import Control
 
 
@@ -63,8 +63,9 @@ def reading(**fields: Any) -> SensorReading:
     ],
 )
 def test_sensor_readings(fields: Any, value: Any, status: str) -> None:
-    assert management._entry(0x2A, reading(**fields)) == {
+    assert sensors.entry(0x2A, reading(**fields), "3.1 (Processor)") == {
         "Sensor ID": "S (0x2a)",
+        "Entity ID": "3.1 (Processor)",
         "Sensor Reading": value,
         "Status": status,
     }
@@ -72,7 +73,7 @@ def test_sensor_readings(fields: Any, value: Any, status: str) -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"unavailable": 1, "value": 3.0, "imprecision": 0}])
 def test_a_sensor_without_a_reading_is_left_out(fields: Any) -> None:
-    assert management._entry(1, reading(**fields)) == {}
+    assert sensors.entry(1, reading(**fields), "0.0") == {}
 
 
 @pytest.mark.parametrize(
