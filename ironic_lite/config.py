@@ -86,6 +86,12 @@ class Strings(Option[list[str]]):
     kind = cfg.ListOpt
 
 
+class Texts(Option[list[str]]):
+    """A text that may be given more than once."""
+
+    kind = cfg.MultiStrOpt
+
+
 class Port(Option[int]):
     """A TCP port."""
 

@@ -54,7 +54,7 @@ class Sample(NamedTuple):
 
     def line(self, worker: str) -> str:
         """The line as that worker's."""
-        inner = ",".join(f'{name}="{_escaped(value)}"' for name, value in (("worker", worker), *self.labels))
+        inner = ",".join(f'{name}="{escaped(value)}"' for name, value in (("worker", worker), *self.labels))
         return f"{self.family.name}{self.suffix}{{{inner}}} {self.value!r}"
 
 
@@ -116,7 +116,8 @@ def _head(family: Family) -> tuple[str, str]:
     return f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"
 
 
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """A label's value as it stands between quotes."""
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 

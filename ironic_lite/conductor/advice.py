@@ -85,8 +85,8 @@ class Cause(StrEnum):
     HEARTBEAT = "heartbeat"
     CLIENTS_GIVE_UP = "clients-give-up"
     RPC_GIVES_UP = "rpc-gives-up"
-    ROUND_TOO_LONG = "round-too-long"
     SYNC_BEHIND = "sync-behind"
+    SENSORS_BEHIND = "sensors-behind"
     WORKERS_SHORT = "workers-short"
 
 

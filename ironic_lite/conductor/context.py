@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import threading
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from ironic_lite import errors
 from ironic_lite.clock import Clock, Deadline
 from ironic_lite.cluster.members import Members
+from ironic_lite.conductor.reports import Reports
 from ironic_lite.config import Int, Section
 from ironic_lite.db.engine import Database
 from ironic_lite.domain.node import Node
-from ironic_lite.drivers.interfaces import Sensors
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.programs import Programs
 from ironic_lite.executors.taskpool import TaskPool
@@ -46,15 +43,8 @@ class Work(StrEnum):
     HOUSE_KEEPING = "house-keeping"
 
 
-class SensorReport(msgspec.Struct, frozen=True):
-    """The sensors of one node as last collected; the time is UTC without a zone."""
-
-    collected_at: datetime.datetime
-    sensors: Sensors
-
-
 class Conductor:
-    """One running conductor. Dictionaries are keyed by node UUID, and forget nodes that are gone.
+    """One running conductor. What is kept by node UUID forgets nodes that are gone.
 
     `process` and `servers` are what statistics ask, beside the pool and the database. `freshness` puts itself there.
     """
@@ -72,7 +62,7 @@ class Conductor:
         self.clock: Final = clock
         self.programs: Final = Programs(clock)
         self.interrupted: Final = threading.Event()
-        self.sensors: Final[dict[str, SensorReport]] = {}
+        self.sensors: Final = Reports()
         self.process: Final = Process(clock)
         self.servers: Final[list[Server]] = []
 
@@ -83,8 +73,7 @@ class Conductor:
 
     def forget_all_but(self, known: set[str]) -> None:
         """Drop what is remembered of every other node."""
-        for uuid in self.sensors.keys() - known:
-            self.sensors.pop(uuid, None)
+        self.sensors.forget_all_but(known)
 
     def wrote(self, node: Node, changes: Mapping[str, Any]) -> Node:
         """The node after a statement of ours made these changes; the picture of it follows at once."""

@@ -17,7 +17,7 @@ import concurrent.futures
 import logging
 import weakref
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from ironic_lite import errors
@@ -67,6 +67,7 @@ class Freshness:
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
         conductor.freshness = self
+        self.followers: Final[list[Callable[[list[Node], list[str]], None]]] = []  # who is told of rows, too
         self._threads = conf.poll_engine == "threads"
         self._seen: dict[str, Seen] = {}
         self._bmcs: weakref.WeakValueDictionary[str, Bmc] = weakref.WeakValueDictionary()
@@ -98,8 +99,10 @@ class Freshness:
 
     def place(self, rows: Iterable[Node], gone: Iterable[str] = ()) -> None:
         """Take over rows as they were read or written; an older row than the one we have is ignored."""
+        rows, gone = list(rows), list(gone)
+        for follower in self.followers:
+            follower(rows, gone)
         views = [view(row, self.known(row.uuid), threads=self._threads) for row in rows]
-        gone = list(gone)
         if self._running and (views or gone):
             IO.call(self._place, views, gone)
 

@@ -39,15 +39,16 @@ def share(workers: int, percentage: int) -> int:
 
 
 def kinds() -> list[Kind]:
-    """The table, as the options are now. Visits queue at most once per place (`executors.rounds`)."""
+    """The table, as the options are now. Visits queue at most once per place."""
     actions, recurring = conf.workers_pool_size, conf.periodic_max_workers
     sync, sensor = min(conf.sync_power_state_workers, recurring), sensors.conf.workers
+    sensor_s = sensors.conf.wait_timeout + LATE_AFTER_S
     action_s, visit_s = power.conf.soft_power_off_timeout + LATE_AFTER_S, context_conf.poll_timeout + LATE_AFTER_S
     return [
         Kind(Work.ACTIONS, cap=actions, queue=0, critical=True, deadline_s=action_s),
         Kind(Work.POWER_SYNC, cap=sync, queue=sync + LOOKS, only_reads=True, deadline_s=visit_s),
         Kind(Work.POWER_RECOVERY, cap=recurring, queue=recurring, only_reads=True, deadline_s=visit_s),
-        Kind(Work.SENSORS, cap=sensor, queue=sensor, only_reads=True, deadline_s=visit_s),
+        Kind(Work.SENSORS, cap=sensor, queue=sensor, only_reads=True, deadline_s=sensor_s),
         Kind(Work.HOUSE_KEEPING, cap=HOUSE_KEEPING_AT_A_TIME, queue=8, only_reads=True, deadline_s=LATE_AFTER_S),
     ]
 

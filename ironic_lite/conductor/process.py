@@ -27,6 +27,7 @@ from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor import (
     boot,
     kinds,
+    notifications,
     power,
     provision,
     recovery,
@@ -102,6 +103,7 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         Not a part of the making: what is prepared cannot be pickled for another process.
         """
         self._drivers = enabled_drivers()
+        self._sinks = notifications.sinks(default_conf.host)
         self._database = open_database()
         self._prepared = True
         return self
@@ -122,7 +124,10 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         LOG.info("Conductor %s has %s.", host, kinds.described(table))
         agenda = Agenda("agenda", pool, self._clock, at=host)
         self._conductor = Conductor(host, database, Members(database, self._clock), pool, agenda, self._clock)
-        self._schedule = Schedule(self._conductor)
+        self._collector = sensors.Collector(
+            self._conductor.sensors, notifications.Notifier(pool, self._sinks), self._clock
+        )
+        self._schedule = Schedule(self._conductor, self._collector)
         bmc_waits = BMCWaits(f"Conductor {host}", rpc_conf.threads)
         self._rpc = Server(
             "json-rpc",
@@ -136,7 +141,9 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         self._rpc.start()
         self._metrics = None
         if self._metrics_listener:
-            self._metrics = statistics.metrics_server(self._conductor, self._metrics_listener, bmc_waits)
+            self._metrics = statistics.metrics_server(
+                self._conductor, self._collector, self._metrics_listener, bmc_waits
+            )
             self._metrics.start()
         self._begin(conductors.Conductor(host, url, conf.conductor_group.lower(), drivers))
         LOG.info("Conductor %s serves %s.", host, ", ".join(sorted(drivers)))

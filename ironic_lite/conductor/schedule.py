@@ -9,67 +9,56 @@ from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.following import TURN_S, Following
 from ironic_lite.conductor.freshness import Freshness
 from ironic_lite.conductor.freshness import conf as freshness_conf
+from ironic_lite.conductor.sensing import Sensing
 from ironic_lite.conductor.strain import Strain
 from ironic_lite.db import nodes
-from ironic_lite.domain.node import Node
+from ironic_lite.executors.pacing import PaceStats
 from ironic_lite.executors.recurring import Recurring
-from ironic_lite.executors.rounds import Rounds
 
 HOUSE_KEEPING_S: Final = 60.0
 
 
 class Schedule:
-    """The recurring work of one conductor. Power has turns of its own for each node; sensors go in rounds."""
+    """The recurring work of one conductor. Power and sensors of each node have turns of their own."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: Conductor, collector: sensors.Collector) -> None:
         self._conductor = conductor
         self._freshness = Freshness(conductor)
         self._following = Following(conductor, self._freshness)
-        self._sensors: Rounds[Node] = Rounds(
-            Work.SENSORS, conductor.pool, lambda node: sensors.collect(conductor, node), lambda node: node.uuid
-        )
-        self._strain = Strain(conductor.pool.stats, self._freshness.lanes, conductor.clock)
+        self._sensing = Sensing(conductor, collector)
+        self._freshness.followers.append(self._sensing.place)
+        self._strain = Strain(conductor.pool.stats, self._lanes, conductor.clock)
 
     def rows(self) -> list[Recurring]:
         """Every recurring work of it but the heartbeat."""
         kind = Work.HOUSE_KEEPING
         return [
             Recurring("following", _following_interval_s, self._following.turn, kind),
-            Recurring("sensor collection", _sensor_interval_s, self._collect_sensors, kind),
             Recurring("house-keeping", lambda: HOUSE_KEEPING_S, self._keep_house, kind),
         ]
 
     def start(self) -> None:
         """Ask the BMCs, as soon as the nodes are read."""
         self._freshness.start()
+        self._sensing.start()
         with self._conductor.pool.slot(Work.HOUSE_KEEPING, "reading the nodes") as slot:
             slot.run(self._following.turn)
 
     def stop(self) -> None:
         """Visit nobody any more; visits that take a thread end by themselves."""
         self._freshness.stop()
-        self._sensors.stop()
+        self._sensing.stop()
 
-    def _collect_sensors(self) -> None:
-        visited = [node for node in self._owned(nodes.to_sync(self._conductor.database)) if sensors.wanted(node)]
-        self._strain.round_begins(Work.SENSORS, self._sensors.waiting())
-        self._sensors.begin(visited)
+    def _lanes(self) -> tuple[PaceStats, ...]:
+        return *self._freshness.lanes(), *self._sensing.lanes()
 
     def _keep_house(self) -> None:
         """Let go of what is known of nodes that are gone, and see whether the workers suffice."""
         self._strain.look()
         self._conductor.forget_all_but(nodes.uuids(self._conductor.database))
 
-    def _owned(self, found: list[Node]) -> list[Node]:
-        owns = self._conductor.owns
-        return [node for node in found if owns(node.uuid, node.driver, node.conductor_group)]
-
 
 def _following_interval_s() -> float:
     """No slower than the turns themselves, or a new node waits for longer than its picture may be old."""
     interval_s = freshness_conf.sync_power_state_interval
     return min(TURN_S, interval_s) if interval_s else TURN_S
-
-
-def _sensor_interval_s() -> int:
-    return sensors.conf.interval if sensors.conf.send_sensor_data else 0

@@ -10,7 +10,9 @@ import msgspec
 
 from ironic_lite.cluster import rpc
 from ironic_lite.cluster.waits import BMCWaits
+from ironic_lite.conductor import sensors
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.exporter import Exporter
 from ironic_lite.conductor.overview import Overview
 from ironic_lite.config import Host, Int, Port, Section
 from ironic_lite.db.connections import Connections
@@ -77,10 +79,20 @@ def registry(conductor: Conductor, bmc_waits: BMCWaits) -> Registry:
     return made
 
 
-def metrics_server(conductor: Conductor, listener: socket.socket, bmc_waits: BMCWaits) -> Server:
+def metrics_server(
+    conductor: Conductor, collector: sensors.Collector, listener: socket.socket, bmc_waits: BMCWaits
+) -> Server:
     """The server of this conductor's /metrics, which costs one thread and wakes up when it is asked."""
     asked = registry(conductor, bmc_waits)
-    page = scrape.Page(lambda: exposition([asked.collect()]).encode())
+    exporter = Exporter(conductor.sensors, conductor.clock, lambda: sensors.conf.metrics_series_limit)
+    asked.add(collector.samples)
+    asked.add(exporter.samples)
+
+    def made() -> bytes:
+        told = exporter.text()
+        return (exposition([asked.collect()]) + told).encode()
+
+    page = scrape.Page(made)
     return Server("metrics", listener, page, threads=0, limits=scrape.LIMITS)
 
 

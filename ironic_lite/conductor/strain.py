@@ -42,6 +42,13 @@ BOUNDED_BY: Final[dict[str, dict[str, Callable[[], int]]]] = {
     },
     Work.SENSORS: {"sensor_workers": lambda: sensors.conf.workers},
 }
+# Lanes that should keep up: whose they are, and what they ask with.
+LANES: Final = {
+    "coroutines": (Work.POWER_SYNC, "coroutines"),
+    "threads": (Work.POWER_SYNC, "threads"),
+    Work.SENSORS: (Work.SENSORS, "threads"),
+}
+CAUSES: Final = {Work.POWER_SYNC: Cause.SYNC_BEHIND, Work.SENSORS: Cause.SENSORS_BEHIND}
 
 
 class _Count(msgspec.Struct, frozen=True):
@@ -60,36 +67,13 @@ class Strain:
     def __init__(self, stats: Callable[[], PoolStats], paces: Callable[[], Iterable[PaceStats]], clock: Clock) -> None:
         self._stats, self._paces, self._clock = stats, paces, clock
         self._behind: dict[str, tuple[float, int]] = {}  # when a full lane was looked at, and what it had begun
-        self._rounds: dict[str, _Count] = {}
         self._looks: dict[str, _Count] = {}
         self._told: dict[tuple[Cause, str], float] = {}
-
-    def round_begins(self, kind: str, left: int) -> None:
-        """A round begins; `left` things of the one before were never begun."""
-        stats = next(one for one in self._stats().kinds if one.name == kind)
-        before, now = self._rounds.get(kind), self._counted(stats)
-        self._rounds[kind] = now
-        if before is None or left == 0:
-            return
-        took_s, visits = now.at - before.at, now.executed - before.executed
-        if stats.busy == 0 or now.wait_s - before.wait_s > LONG_WAIT_S * max(1, visits):
-            return  # the kind does not get the workers that it may have, and `look` tells of that
-        reached = max(1, visits + stats.busy)
-        wanted = min(math.ceil(stats.limit * (reached + left) / reached), MOST_AT_ONCE * stats.limit)
-        each = f", {(now.run_s - before.run_s) / visits:.1f} s each on average" if visits else ""
-        finding = (
-            f"The {kind} ended {visits} visits with {stats.limit} workers in {took_s:.0f} s{each}; {stats.busy} were "
-            f"still under way, and {left} nodes still waiting, when the next round began: at this pace all would need "
-            f"{stats.limit} x {reached + left} / {reached} workers."
-        )
-        bounds = BOUNDED_BY[kind]
-        changes = tuple(Change(name, "at least", wanted) for name, value in bounds.items() if value() < wanted)
-        self._tell(kind, Advice(Cause.ROUND_TOO_LONG, finding, changes))
 
     def look(self) -> None:
         """Look at the lanes and the pool as a whole, every now and then."""
         for pace in self._paces():
-            if pace.name in BOUNDED_BY:
+            if pace.name in LANES:
                 self._look_at(pace)
         stats = self._stats()
         for kind in stats.kinds:
@@ -114,13 +98,14 @@ class Strain:
             return
         took_s, begun = now - before[0], max(1, pace.begun - before[1])
         wanted = min(math.ceil(pace.limit * (begun + pace.due) / begun), MOST_AT_ONCE * pace.limit)
+        who, how = LANES[pace.name]
         finding = (
-            f"The power sync began {begun} visits by {pace.name} within {took_s:.0f} s, {pace.limit} at a time, and "
+            f"The {who} began {begun} visits by {how} within {took_s:.0f} s, {pace.limit} at a time, and "
             f"{pace.due} nodes wait for theirs; the latest begin {pace.lag_p99_s:.1f} s late: at this pace all would "
             f"need {pace.limit} x {begun + pace.due} / {begun} at a time."
         )
         changes = tuple(Change(name, "at least", wanted) for name, value in bounds.items() if value() < wanted)
-        self._tell(pace.name, Advice(Cause.SYNC_BEHIND, finding, changes))
+        self._tell(pace.name, Advice(CAUSES[who], finding, changes))
 
     def _tell_refused(self, stats: PoolStats, refused: int, within_s: float) -> None:
         finding = (

@@ -16,6 +16,7 @@ from ironic_lite.cluster.members import Members
 from ironic_lite.conductor import boot, power, provision, sensors
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.freshness import Freshness
+from ironic_lite.conductor.notifications import Notifier
 from ironic_lite.db import conductors, nodes
 from ironic_lite.db.engine import Database
 from ironic_lite.domain.node import Node
@@ -62,6 +63,10 @@ def visit(conductor: Conductor, node: Node) -> None:
         watch.visit(node)
 
 
+def collector(conductor: Conductor) -> sensors.Collector:
+    return sensors.Collector(conductor.sensors, Notifier(conductor.pool, ()), conductor.clock)
+
+
 def in_driver() -> bool:
     """Whether a thread waits in fake-hardware, and does not ask the database from there."""
     return any("/drivers/fake.py" in files and "/db/engine.py" not in files for files in map(_files, _stacks()))
@@ -106,7 +111,7 @@ def held_in_driver(conductor: Conductor, flow: Callable[[], object]) -> set[int]
         lambda c, node: boot.get_boot_device.run(c, node.uuid),
         lambda c, node: boot.supported_boot_devices.run(c, node.uuid),
         lambda c, node: boot.set_boot_device.run(c, node.uuid, BootDevice.PXE),
-        sensors.collect,
+        lambda c, node: collector(c).collect(node),
         lambda c, node: provision.change_provision_state.run(c, node.uuid, Event.MANAGE),
     ],
 )

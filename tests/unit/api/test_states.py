@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ironic_lite import errors
 from ironic_lite.api.v1.node_states import CARRIED_OUT, POWER_TARGETS
-from ironic_lite.conductor.context import SensorReport
+from ironic_lite.conductor.reports import SensorReport
 from ironic_lite.conductor.validation import Validation
 from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Event as Happened
@@ -257,11 +257,17 @@ def test_sensors_are_shown_as_last_collected(service: Service) -> None:
     refused = service.ask("GET", path)
     assert (refused.status_code, node.uuid in fault(refused)["faultstring"]) == (404, True)
     at = datetime.datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001  # as the clock tells it
-    service.conductors.answers["latest_sensors"] = SensorReport(at, {"Temperature": {"CPU": {"reading_celsius": 41}}})
-    assert service.ask("GET", path, minor=None).json == {
+    report = SensorReport(at, {"Temperature": {"CPU": {"reading_celsius": 41}}}, {"Power": "it did not answer in time"})
+    service.conductors.answers["latest_sensors"] = report
+    shown = {
         "collected_at": "2026-01-02T03:04:05.000000+00:00",
         "sensors": {"Temperature": {"CPU": {"reading_celsius": 41}}},
+        "missing": {"Power": "it did not answer in time"},
     }
+    assert service.ask("GET", path, minor=None).json == shown
+    service.conductors.answers["earlier_sensors"] = [report]
+    assert service.ask("GET", f"{path}?history=true", minor=None).json == {**shown, "history": [shown]}
+    assert service.ask("GET", f"{path}?fields=x", minor=None).status_code == 400
 
 
 def test_the_history_of_a_node(service: Service) -> None:

@@ -14,9 +14,10 @@ from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.cluster import rpc
 from ironic_lite.cluster.members import Members
 from ironic_lite.cluster.waits import BMCWaits
-from ironic_lite.conductor import statistics
+from ironic_lite.conductor import sensors, statistics
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.freshness import Freshness
+from ironic_lite.conductor.notifications import Notifier
 from ironic_lite.db.engine import Database
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.kinds import Kind
@@ -47,7 +48,8 @@ def conductor(database: Database) -> Iterator[Conductor]:
 
 @pytest.fixture
 def metrics(conductor: Conductor) -> Iterator[Server]:
-    server = statistics.metrics_server(conductor, listen("127.0.0.1", 0), BMCWaits("here", 4))
+    collector = sensors.Collector(conductor.sensors, Notifier(conductor.pool, ()), conductor.clock)
+    server = statistics.metrics_server(conductor, collector, listen("127.0.0.1", 0), BMCWaits("here", 4))
     server.start()
     yield server
     assert server.drain(3.0)

@@ -11,7 +11,9 @@ import pytest
 from ironic_lite import errors
 from ironic_lite.clock import Deadline, ManualClock, SystemClock
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.notifications import Notifier
 from ironic_lite.conductor.schedule import Schedule
+from ironic_lite.conductor.sensors import Collector
 from ironic_lite.conductor.strain import Strain
 from ironic_lite.db.engine import Database
 from ironic_lite.executors.kinds import Kind
@@ -20,7 +22,7 @@ from ironic_lite.executors.taskpool import TaskPool
 from tests.builders import a_node
 from tests.waiting import until
 
-TOLD = re.compile(r"Set (.*)\. \((round-too-long|sync-behind|workers-short)\)")
+TOLD = re.compile(r"Set (.*)\. \((sensors-behind|sync-behind|workers-short)\)")
 
 
 class Scene:
@@ -73,51 +75,17 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 SYNC_12 = "[conductor]sync_power_state_workers to at least 12 and [conductor]periodic_max_workers to at least 12"
 
 
-def test_a_round_that_ends_in_time_is_not_told(scene: Scene, caplog: pytest.LogCaptureFixture):
-    scene.busy(1, Work.POWER_SYNC)  # one that hangs is no reason
-    for _ in range(3):
-        scene.strain.round_begins(Work.POWER_SYNC, 0)
-        scene.visits(30)
-        scene.clock.advance(60)
-    assert told(caplog) == []
-
-
-def test_a_round_that_leaves_nodes_out_says_how_many_workers_would_do(scene: Scene, caplog: pytest.LogCaptureFixture):
-    scene.strain.round_begins(Work.POWER_SYNC, 0)
-    scene.visits(32)
-    scene.busy(8, Work.POWER_SYNC)
-    scene.clock.advance(60)
-    scene.strain.round_begins(Work.POWER_SYNC, 20)
-    assert (
-        "The power sync ended 32 visits with 8 workers in 60 s, 0.0 s each on average; 8 were still under way, and 20 "
-        "nodes still waiting, when the next round began: at this pace all would need 8 x 60 / 40 workers."
-    ) in caplog.text
-    assert told(caplog) == [SYNC_12]
-
-
-def test_the_first_round_and_one_in_which_every_visit_hangs(scene: Scene, caplog: pytest.LogCaptureFixture):
-    scene.strain.round_begins(Work.SENSORS, 5)
-    assert told(caplog) == []
-    scene.busy(4, Work.SENSORS)
-    scene.clock.advance(600)
-    scene.strain.round_begins(Work.SENSORS, 500)
-    assert told(caplog) == ["[sensor_data]workers to at least 16"]
-
-
-def test_each_cause_of_each_kind_is_told_once_an_hour(scene: Scene, caplog: pytest.LogCaptureFixture):
-    scene.strain.round_begins(Work.POWER_SYNC, 0)
-    scene.strain.round_begins(Work.SENSORS, 0)
-    scene.busy(1, Work.POWER_SYNC)
-    scene.busy(1, Work.SENSORS)
+def test_each_cause_of_each_lane_is_told_once_an_hour(scene: Scene, caplog: pytest.LogCaptureFixture):
     said = []
-    for _ in range(121):  # two hours
-        scene.visits(2)
+    for number in range(122):  # two hours
+        scene.paces = [pace("threads", running=8, limit=8, due=20, begun=40 * number)]
+        if number >= 120:
+            scene.paces.append(pace(Work.SENSORS, running=4, limit=4, due=100, begun=number))
+        scene.strain.look()
         scene.clock.advance(60)
-        scene.strain.round_begins(Work.POWER_SYNC, 1)
         said.append(told(caplog))
-    assert [number for number, one in enumerate(said) if one] == [0, 60, 120]
-    scene.strain.round_begins(Work.SENSORS, 1)
-    assert told(caplog) == ["[sensor_data]workers to at least 8"]
+    assert [number for number, one in enumerate(said) if one] == [1, 61, 121]
+    assert said[-1] == [SYNC_12, "[sensor_data]workers to at least 16"]
 
 
 def test_actions_that_are_refused_ask_for_as_many_workers_more(scene: Scene, caplog: pytest.LogCaptureFixture):
@@ -155,19 +123,15 @@ def test_visits_that_get_no_worker_at_all_are_no_matter_of_their_own_options(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ):
     scene.strain.look()
-    scene.strain.round_begins(Work.POWER_SYNC, 0)
     scene.busy(20)
     scene.busy(6, Work.POWER_SYNC)
     scene.clock.advance(60)
-    scene.strain.round_begins(Work.POWER_SYNC, 100)
-    assert told(caplog) == []
     scene.strain.look()
     assert "6 visits of the power sync waited 60.0 s on average" in caplog.text
     assert told(caplog) == ["[conductor]workers_pool_size to at least 26"]
     scene.opened()
     scene.clock.advance(3600)
     scene.busy(1, Work.POWER_SYNC)
-    scene.strain.round_begins(Work.POWER_SYNC, 100)  # as they waited long before they were visited
     scene.strain.look()
     assert told(caplog) == ["[conductor]workers_pool_size to at least 21"]
 
@@ -200,7 +164,8 @@ def rows(scene: Scene, database: Database, conductor: Conductor) -> dict[str, Ca
     for _ in range(10):
         a_node(database, provision_state="active")
         a_node(database, provision_state="active", maintenance=True, fault="power failure")
-    schedule = Schedule(Conductor("h1", database, conductor.members, scene.pool, conductor.agenda, scene.clock))
+    made = Conductor("h1", database, conductor.members, scene.pool, conductor.agenda, scene.clock)
+    schedule = Schedule(made, Collector(made.sensors, Notifier(scene.pool, ()), scene.clock))
     return {row.name: row.work for row in schedule.rows()}
 
 
@@ -237,18 +202,6 @@ def test_a_lane_that_keeps_up_is_not_told(scene: Scene, well: PaceStats, caplog:
         scene.strain.look()
         scene.clock.advance(60)
     assert told(caplog) == []
-
-
-def test_the_schedule_tells_of_the_rounds_of_sensors(
-    scene: Scene, rows: dict[str, Callable[[], None]], caplog: pytest.LogCaptureFixture
-):
-    scene.busy(scene.pool.cap(Work.SENSORS), Work.SENSORS)
-    rows[Work.SENSORS]()  # as many wait for a place, the rest are not even given to the pool
-    assert told(caplog) == []
-    scene.clock.advance(60)
-    rows[Work.SENSORS]()
-    assert len(told(caplog)) == 1
-    scene.opened()
 
 
 def test_the_schedule_looks_at_the_pool(
