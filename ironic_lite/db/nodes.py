@@ -21,7 +21,7 @@ from ironic_lite.db.engine import Database, seconds_ago, utc_now
 from ironic_lite.db.tables import node_history, nodes, ports
 from ironic_lite.domain import names
 from ironic_lite.domain.node import FIELDS, Node
-from ironic_lite.domain.states import NOT_SYNCED, WORKING
+from ironic_lite.domain.states import WORKING
 
 c: Final = nodes.c
 _COLUMNS: Final = tuple(c[name] for name in FIELDS)
@@ -167,12 +167,6 @@ def stranded(database: Database) -> list[Node]:
         return [_as_node(row) for row in connection.execute(query)]
 
 
-def to_sync(database: Database) -> list[Node]:
-    """Every node whose power may be read and compared now: nobody holds it or is changing it."""
-    with database.read() as connection:
-        return [_as_node(row) for row in connection.execute(_TO_SYNC)]
-
-
 def changed_since(database: Database, seconds: int) -> tuple[list[Node], int]:
     """Nodes that were written or made in the last so many seconds of the database's clock; how many nodes there are.
 
@@ -210,12 +204,6 @@ def change_each(database: Database, changes: Sequence[tuple[str, int, Mapping[st
     return changed
 
 
-_TO_SYNC: Final = sa.select(*_COLUMNS).where(
-    c.maintenance.is_(sa.false()),
-    c.reservation.is_(None),
-    c.target_power_state.is_(None),
-    c.provision_state.not_in(sorted(NOT_SYNCED)),
-)
 _SINCE: Final = sa.bindparam("since", type_=sa.DateTime())
 _CHANGED_SINCE: Final = sa.select(*_COLUMNS).where(sa.or_(c.updated_at >= _SINCE, c.created_at >= _SINCE))
 _TOTAL: Final = sa.select(sa.func.count()).select_from(nodes).scalar_subquery()

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ironic_lite import errors
 from ironic_lite.clock import new_uuid
+from ironic_lite.conductor.picture import Mode, mode
 from ironic_lite.db import nodes
 from ironic_lite.db.engine import Database
 from ironic_lite.db.nodes import Event, Hold
@@ -132,12 +133,17 @@ def test_deleting_a_node_takes_what_belongs_to_it(database: Database):
 
 def test_who_is_visited_by_the_power_sync(database: Database):
     visited = {a_node(database, provision_state=state).uuid for state in ("manageable", "active", "available")}
-    a_node(database, provision_state="enroll")
-    a_node(database, provision_state="active", maintenance=True)
-    a_node(database, provision_state="active", target_power_state="power on")
     held = a_node(database, provision_state="active")
+    others = [
+        held,
+        a_node(database, provision_state="enroll"),
+        a_node(database, provision_state="active", maintenance=True),
+        a_node(database, provision_state="active", target_power_state="power on"),
+    ]
     nodes.take(database, held, hold(), "x", {})
-    assert {node.uuid for node in nodes.to_sync(database)} == visited
+    rows = nodes.some(database, [*visited, *(node.uuid for node in others)])
+    assert len(rows) == 7
+    assert {row.uuid for row in rows if mode(row) == Mode.SYNC} == visited
 
 
 def test_locks_are_found_by_host_in_any_case(database: Database):

@@ -11,7 +11,8 @@ import pytest
 from ironic_lite.clock import SystemClock
 from ironic_lite.fleet.server import Bmc
 from tests.parts.fleet import PASSWORD, USERNAME, FleetProcess, fleet
-from tests.parts.service import Service, service
+from tests.parts.scrapes import scraped
+from tests.parts.service import Service, free_port, service
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
@@ -121,15 +122,44 @@ def test_the_end_does_not_wait_for_a_visit_to_a_bmc_that_hangs(tmp_path: Path, b
     bmcs.set_faults(hung, through=other)
 
 
-def test_sensors_are_collected_and_shown(tmp_path: Path, bmcs: FleetProcess) -> None:
-    sensors = {"send_sensor_data": True, "interval": 1, "enable_for_undeployed_nodes": True}
-    with service(tmp_path, **options(), sensor_data=sensors) as running:
+def test_sensors_are_collected_shown_told_on_and_exported(tmp_path: Path, bmcs: FleetProcess, engine: str) -> None:
+    sensors = {"send_sensor_data": True, "interval": 1, "enable_for_undeployed_nodes": True, "history": 3}
+    notified = {"driver": "prometheus_exporter", "location": tmp_path / "files"}
+    port = free_port()
+    given = options(engine, metrics_port=port)
+    with service(tmp_path, **given, sensor_data=sensors, oslo_messaging_notifications=notified) as running:
         uuid = enrol(running, bmcs.bmcs[0], "one")
         path = f"/lite/v1/nodes/{uuid}/sensors"
         until(lambda: running.request("GET", path)[0] == 200, 15)
         first = running.get(path)
+        assert first["missing"] == {}
         assert first["sensors"]["Temperature"]
         assert all("reading_celsius" in one for one in first["sensors"]["Temperature"].values())
         until(lambda: running.get(path)["collected_at"] > first["collected_at"], NOTICED_S)
+        assert first in running.get(f"{path}?history=true")["history"]
+        exported = scraped(port).series("baremetal_temp_cpu_celsius")
+        assert {dict(series)["node_uuid"] for series in exported} == {uuid}
+        assert len(exported) == 2
+        file = tmp_path / "files" / "one-hardware.redfish.metrics"
+        until(lambda: file.exists() and "baremetal_temp_cpu_celsius{" in file.read_text(), NOTICED_S)
         status, _, refusal = running.request("GET", "/lite/v1/nodes/nobody/sensors")
         assert (status, "nobody" in refusal["error_message"]) == (404, True)
+
+
+def test_slow_sensors_hold_up_nobody_and_what_was_told_is_kept(tmp_path: Path, bmcs: FleetProcess) -> None:
+    slow, quick = bmcs.bmcs[:2]
+    bmcs.order(bmcs=slow.address, sensor_latency="fixed:60")
+    sensors = {"send_sensor_data": True, "interval": 1, "enable_for_undeployed_nodes": True, "wait_timeout": 6}
+    with service(tmp_path, **options(), redfish={"read_timeout": 2}, sensor_data=sensors) as running:
+        told = {name: enrol(running, bmc, name) for name, bmc in (("slow", slow), ("quick", quick))}
+
+        def report(name: str) -> Any:
+            status, _, document = running.request("GET", f"/lite/v1/nodes/{told[name]}/sensors")
+            return document if status == 200 else None
+
+        until(lambda: report("slow") is not None, ENDS_S)
+        partial = report("slow")
+        assert set(partial["sensors"]) == {"Extra", "Drive"}
+        assert partial["missing"] == dict.fromkeys(("Thermal", "Power"), "it did not answer in time")
+        first = report("quick")["collected_at"]
+        until(lambda: report("quick")["collected_at"] > first, NOTICED_S)

@@ -6,7 +6,7 @@ controller where the BMC puts the drives into it (`$expand`). `tests/drivers/tes
 ways against each other.
 
 *Guarantees.* (1) It ends by the deadline, with what was told by then; what was not is named with the reason. (2) A BMC
-that is silent once is asked nothing more. (3) At most `STORAGE_LIMIT` controllers, `DRIVE_LIMIT` drives and
+that is silent twice in a row is asked nothing more. (3) At most `STORAGE_LIMIT` controllers, `DRIVE_LIMIT` drives and
 `SENSOR_LIMIT` Sensors are asked for, and a document above `DOCUMENT_LIMIT_KIB` is refused. (4) A document above
 `SMALL_KIB` is read in one of the loop's four threads, so that other BMCs' answers go in between.
 """
@@ -61,7 +61,7 @@ class _Visit:
         self._system = target.system
         self._bmc = BMCS.get(target.account)
         self._remembered = True
-        self._parts, self._drives_left = Parts(), DRIVE_LIMIT
+        self._parts, self._drives_left = Parts(deadline), DRIVE_LIMIT
 
     async def collect(self) -> Collected:
         """Ask for one part after the other. Raises `_Moved` if a second visit would tell more, and `CAUGHT`."""
@@ -79,12 +79,10 @@ class _Visit:
         return self._parts.collected(links.extra)
 
     async def _ask_for_all(self, links: Links) -> None:
+        """What often is slow stands apart, so that a BMC which is silent about both still tells the rest."""
         with self._parts.part("Thermal"):
             if links.thermal is not None:
                 self._parts.add(await self._read(links.thermal, lambda told: readings.thermal(told, links.chassis)))
-        with self._parts.part("Power"):
-            if links.power is not None:
-                self._parts.add(await self._read(links.power, lambda told: readings.power(told, links.chassis)))
         with self._parts.part("Sensors"):
             if links.sensors is not None:
                 await self._ask_for_sensors(links.sensors, links)
@@ -95,6 +93,9 @@ class _Visit:
             for path in links.controllers:
                 with self._parts.part("Drives"):
                     await self._ask_for_drives(path, links)
+        with self._parts.part("Power"):
+            if links.power is not None:
+                self._parts.add(await self._read(links.power, lambda told: readings.power(told, links.chassis)))
 
     async def _ask_for_sensors(self, path: str, links: Links) -> None:
         whole = path + EXPANDED if links.expands else path

@@ -68,7 +68,7 @@ class RedfishManagement:
 
     def sensors(self, node: Node, deadline: Deadline) -> Collected:
         with client.visit(node, deadline, rank=Rank.SENSORS) as system:
-            return sensors.collect(system)
+            return sensors.collect(system, deadline)
 
     def target(self, node: Node) -> poll.Target:
         return poll.Target.of(node)

@@ -16,6 +16,7 @@ import msgspec
 from sushy.resources import base
 from sushy.resources.system import system as sushy_system
 
+from ironic_lite.clock import Deadline
 from ironic_lite.drivers.interfaces import Collected
 from ironic_lite.drivers.redfish import readings
 from ironic_lite.drivers.redfish.parts import DRIVE_LIMIT, SENSOR_LIMIT, STORAGE_LIMIT, Parts
@@ -42,19 +43,23 @@ class _Sensors(base.ResourceCollectionBase):  # type: ignore[misc]
     _resource_type = _Sensor
 
 
-def collect(system: sushy_system.System) -> Collected:
-    """Every sensor of the machine. Raises what went wrong when not one is told."""
-    parts = Parts()
+def collect(system: sushy_system.System, deadline: Deadline) -> Collected:
+    """Every sensor of the machine, in the order of `collect.py`. Raises what went wrong when not one is told."""
+    parts, chassis = Parts(deadline), None
     with parts.part("Chassis"):
         links = (system.json.get("Links") or {}).get("Chassis") or ()
         if links and links[0].get("@odata.id"):
-            _ask_chassis(system.root.get_chassis(links[0]["@odata.id"]), parts)
+            chassis = system.root.get_chassis(links[0]["@odata.id"])
+    if chassis is not None:
+        _ask_thermal(chassis, parts)
     with parts.part("Drives"):
         if _names(system, "SimpleStorage"):
             _ask_simple_storage(system, parts)
     with parts.part("Drives"):
         if "Drive" not in parts.told and _names(system, "Storage"):
             _ask_storage(system, parts)
+    if chassis is not None:
+        _ask_power(chassis, parts)
     return parts.collected({"Manufacturer": system.manufacturer, "Model": system.model, "UUID": system.uuid})
 
 
@@ -62,29 +67,34 @@ def _names(resource: Any, name: str) -> bool:
     return bool((resource.json.get(name) or {}).get("@odata.id"))
 
 
-def _ask_chassis(chassis: Any, parts: Parts) -> None:
+def _ask_thermal(chassis: Any, parts: Parts) -> None:
     place = chassis.identity
     with parts.part("Thermal"):
         if _names(chassis, "Thermal"):
+            parts.check()
             thermal = chassis.thermal
             fans = {f"{fan.identity}@{place}": _fields(fan, FAN) for fan in thermal.fans or ()}
             temperatures = {f"{one.identity}@{place}": _fields(one, TEMPERATURE) for one in thermal.temperatures or ()}
             parts.add({"Fan": fans, "Temperature": temperatures})
-    with parts.part("Power"):
-        if _names(chassis, "Power"):
-            parts.check()
-            power = chassis.power
-            supplies = {
-                f"{supply.identity or index}:{power.identity}@{place}": _fields(supply, SUPPLY)
-                for index, supply in enumerate(power.power_supplies or ())
-            }
-            parts.add({"Power": supplies})
     with parts.part("Sensors"):
         if _names(chassis, "Sensors") and not _names(chassis, "Thermal") and not _names(chassis, "Power"):
             _ask_sensors(chassis, parts)
 
 
+def _ask_power(chassis: Any, parts: Parts) -> None:
+    with parts.part("Power"):
+        if _names(chassis, "Power"):
+            parts.check()
+            power = chassis.power
+            supplies = {
+                f"{supply.identity or index}:{power.identity}@{chassis.identity}": _fields(supply, SUPPLY)
+                for index, supply in enumerate(power.power_supplies or ())
+            }
+            parts.add({"Power": supplies})
+
+
 def _ask_sensors(chassis: Any, parts: Parts) -> None:
+    parts.check()
     collection = _Sensors(chassis._conn, chassis.json["Sensors"]["@odata.id"])  # noqa: SLF001  # as sushy goes on, too
     for path in collection.members_identities[:SENSOR_LIMIT]:
         with parts.part("Sensors"):
