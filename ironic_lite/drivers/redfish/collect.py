@@ -8,7 +8,8 @@ ways against each other.
 *Guarantees.* (1) It ends by the deadline, with what was told by then; what was not is named with the reason. (2) A BMC
 that is silent twice in a row is asked nothing more. (3) At most `STORAGE_LIMIT` controllers, `DRIVE_LIMIT` drives and
 `SENSOR_LIMIT` Sensors are asked for, and a document above `DOCUMENT_LIMIT_KIB` is refused. (4) A document above
-`SMALL_KIB` is read in one of the loop's four threads, so that other BMCs' answers go in between.
+`SMALL_KIB` is read in one of the loop's four threads, so that other BMCs' answers go in between: of the 4 ms for the
+largest one, 1 ms is decoding, which Python's lock lets nobody interrupt, wherever it is done.
 """
 
 from __future__ import annotations
