@@ -84,6 +84,18 @@ def test_two_bmcs_of_one_firmware_keep_their_own() -> None:
     assert pyghmi_sdr.shared_sdrs == {}
 
 
+def test_what_pyghmi_keeps_meanwhile_is_taken_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Filled(dict[Any, Any]):
+        """As it is while other threads read, too."""
+
+        def clear(self) -> None:
+            """It is filled again at once."""
+
+    monkeypatch.setattr(pyghmi_sdr, "shared_sdrs", Filled())
+    assert Bmc("One").read("a") == ["One"]
+    assert Bmc("Two").read("b") == ["Two"]
+
+
 def test_a_name_that_stands_for_two_sensors_is_left_out_from_memory_too() -> None:
     class Twice(Bmc):
         def raw_command(self, netfn: int, command: int, data: Any = b"") -> Any:
