@@ -148,7 +148,8 @@ class Collector:
     def _take(self, subject: Subject, told: Collected) -> None:
         kept, missing = reports.bounded(told, {kind.lower() for kind in conf.data_types})
         self._count("partial" if missing else "whole")
-        if missing:
+        before = self._reports.latest(subject.uuid)
+        if missing and (before is None or before.missing.keys() != missing.keys()):
             LOG.info("Sensors of node %s are told in part; missing: %s", subject.label, missing)
         report = SensorReport(self._clock.now(), kept, missing)
         self._reports.keep(subject, report, conf.history)

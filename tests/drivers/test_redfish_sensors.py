@@ -346,6 +346,24 @@ def test_sensors_come_in_one_request_where_the_bmc_can(bmc: ScriptedBmc) -> None
     assert told == blocking(info(bmc))
 
 
+@pytest.mark.parametrize("answer", [(400, b"{}"), (501, b"{}"), (404, b"{}"), (200, b"<html>")])
+def test_a_bmc_that_expands_only_in_its_own_words_is_asked_plainly(bmc: ScriptedBmc, answer: tuple[int, bytes]) -> None:
+    tell(bmc, root=FEATURES)
+    bmc.script.answers[f"{RAID}?$expand=."] = answer
+    for _ in range(3):
+        bmc.script.requests.clear()
+        assert collected(info(bmc)) == Collected(EVERYTHING)
+    assert bmc.script.requests == WARM
+
+
+def test_what_was_never_there_is_not_looked_for_again_and_again(bmc: ScriptedBmc) -> None:
+    tell(bmc, drive=None)
+    for _ in range(3):
+        bmc.script.requests.clear()
+        assert set(collected(info(bmc)).sensors) == EVERYTHING.keys() - {"Drive"}
+    assert bmc.script.requests == WARM
+
+
 def test_what_is_not_there_any_more_is_looked_for_anew(bmc: ScriptedBmc) -> None:
     collected(info(bmc))
     other = f"{CHASSIS}/Thermal2"

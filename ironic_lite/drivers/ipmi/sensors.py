@@ -19,6 +19,8 @@ STATUS: Final = (
     (pyghmi_constants.Health.Critical, "cr"),
     (pyghmi_constants.Health.Warning, "nc"),
 )
+# pyghmi's units whose names exporters make metrics of, in ipmitool's words.
+UNITS: Final = {"°C": "degrees C", "C": "degrees C", "V": "Volts", "W": "Watts", "A": "Amps"}
 # What pyghmi raises over a record or a reading that does not fit the other.
 UNREADABLE: Final = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, NotImplementedError)
 # Types that are two to ipmitool, and one to pyghmi (IPMI 2.0, table 42-3).
@@ -66,8 +68,7 @@ def entry(number: int, reading: Any, entity: str) -> dict[str, Any]:
         return {}
     value = ", ".join(reading.states)
     if reading.value is not None:
-        unit = "degrees C" if reading.units in ("°C", "C") else reading.units
-        value = f"{reading.value:g} {unit or ''}".strip()
+        value = f"{reading.value:g} {UNITS.get(reading.units, reading.units) or ''}".strip()
     status = next((text for health, text in STATUS if reading.health & health), "ok")
     return {
         "Sensor ID": f"{reading.name} (0x{number:02x})",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -27,7 +28,7 @@ from ironic_lite.drivers.interfaces import Collected
 from ironic_lite.drivers.redfish import readings
 from ironic_lite.drivers.redfish.bmc import BMCS
 from ironic_lite.drivers.redfish.exchange import Request
-from ironic_lite.drivers.redfish.faults import CAUGHT, translated
+from ironic_lite.drivers.redfish.faults import CAUGHT, is_silence, translated
 from ironic_lite.drivers.redfish.http1 import BrokenAnswer
 from ironic_lite.drivers.redfish.links import KEPT_S, Links
 from ironic_lite.drivers.redfish.parts import DRIVE_LIMIT, SENSOR_LIMIT, STORAGE_LIMIT, Parts
@@ -61,19 +62,19 @@ class _Visit:
         self._account, self._deadline = target.account, deadline
         self._system = target.system
         self._bmc = BMCS.get(target.account)
-        self._remembered = True
+        self._remembered: Links | None = None
+        self._gaps = False
         self._parts, self._drives_left = Parts(deadline), DRIVE_LIMIT
 
     async def collect(self) -> Collected:
         """Ask for one part after the other. Raises `_Moved` if a second visit would tell more, and `CAUGHT`."""
         path = self._system or self._bmc.system
         path = path or await only_system(self._bmc, self._account, Rank.SENSORS, self._deadline)
-        links = self._bmc.links.get(path, asyncio.get_running_loop().time())
+        self._remembered = self._bmc.links.get(path, asyncio.get_running_loop().time())
         try:
-            if links is None:
-                self._remembered = False
-                links = await self._find(path)
+            links = self._remembered or await self._find(path)
             await self._ask_for_all(links)
+            links.gaps = links.gaps or self._gaps
         except _Moved:
             self._bmc.links.forget(path)
             raise
@@ -99,8 +100,7 @@ class _Visit:
                 self._parts.add(await self._read(links.power, lambda told: readings.power(told, links.chassis)))
 
     async def _ask_for_sensors(self, path: str, links: Links) -> None:
-        whole = path + EXPANDED if links.expands else path
-        told, others = await self._read(whole, lambda told: readings.sensors(told, links.chassis))
+        told, others = await self._read_whole(path, links, lambda told: readings.sensors(told, links.chassis))
         self._parts.add(told)
         for other in others[:SENSOR_LIMIT]:
             with self._parts.part("Sensors"):
@@ -108,8 +108,8 @@ class _Visit:
 
     async def _ask_for_drives(self, path: str, links: Links) -> None:
         if path not in links.drives:
-            whole = path + EXPANDED if links.expands else path
-            name, told, others = await self._read(whole, lambda told: readings.controller(told, links.system))
+            meaning = functools.partial(readings.controller, place=links.system)
+            name, told, others = await self._read_whole(path, links, meaning)
             self._parts.add(told)
             if not told["Drive"]:
                 links.drives[path] = name, others
@@ -153,12 +153,25 @@ class _Visit:
         path = readings.path(link)
         return (await self._read(path, readings.members))[:STORAGE_LIMIT] if path is not None else ()
 
+    async def _read_whole(self, path: str, links: Links, meaning: Callable[[bytes], T]) -> T:
+        """With what it refers to in it, where the BMC can. One that says so and can't is believed no more."""
+        if links.expands:
+            try:
+                return await self._read(path + EXPANDED, meaning)
+            except CAUGHT as exc:
+                links.expands = False
+                if is_silence(exc):
+                    raise
+        return await self._read(path, meaning)
+
     async def _read(self, path: str, meaning: Callable[[bytes], T]) -> T:
         """What the document at that path means."""
         self._parts.check()
         response = await self._bmc.ask(self._account, Request("GET", path), Rank.SENSORS, self._deadline)
-        if response.status_code == 404 and self._remembered:
-            raise _Moved
+        if response.status_code == 404:
+            self._gaps = True
+            if self._remembered is not None and not self._remembered.gaps:
+                raise _Moved
         if response.status_code != 200:
             sushy_errors.raise_for_response("GET", path, response)
         size_kib = len(response.content) / 1024

@@ -26,6 +26,7 @@ class Links(msgspec.Struct):
     # Of each controller that was read without its drives in it: its name, and where they are.
     drives: dict[str, tuple[str, tuple[str, ...]]] = {}
     expands: bool = False
+    gaps: bool = False  # the BMC names resources that it does not have
 
 
 class Memory:

@@ -57,7 +57,7 @@ def reading(**fields: Any) -> SensorReading:
     ("fields", "value", "status"),
     [
         ({"value": 41.0, "imprecision": 0, "units": "°C"}, "41 degrees C", "ok"),
-        ({"value": 3.375, "imprecision": 0, "units": "V", "health": Health.Warning}, "3.375 V", "nc"),
+        ({"value": 3.375, "imprecision": 0, "units": "V", "health": Health.Warning}, "3.375 Volts", "nc"),
         ({"value": 1.0, "imprecision": 0, "health": Health.Critical}, "1", "cr"),
         ({"states": ["Present", "Failed"], "health": Health.Failed}, "Present, Failed", "nr"),
     ],
