@@ -191,6 +191,7 @@ def measure(way: str, bmcs: int, sweeps: int) -> dict[str, float]:
                 return KINDS[way.removesuffix(", TLS")](nodes, sweeps)
             finally:
                 RedfishPower().close_all(Deadline(CLOCK, 30))
+                IO.stop(Deadline(CLOCK, 30))
 
 
 def main() -> None:

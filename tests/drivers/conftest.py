@@ -6,6 +6,7 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 import pytest
@@ -16,7 +17,6 @@ from ironic_lite.domain.states import Power, PowerTarget
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import Attempt, PowerPoller, Reading
-from ironic_lite.drivers.redfish.power import RedfishPower
 from tests.parts.ipmi_sim import IpmiSim, ipmi_sim
 from tests.parts.sushy_emulator import Emulator, sushy_emulator
 
@@ -60,16 +60,18 @@ def deadline(timeout_s: float = 20.0) -> clock.Deadline:
     return clock.Deadline(clock.SystemClock(), timeout_s)
 
 
-def begun(driver_info: dict[str, object], timeout_s: float = 20.0) -> concurrent.futures.Future[Reading]:
+def begun(
+    driver_info: dict[str, object], timeout_s: float = 20.0, driver: str = "redfish"
+) -> concurrent.futures.Future[Reading]:
     """A poll on the I/O loop."""
-    poller: PowerPoller = RedfishPower()
-    target = poller.target(Node(uuid=UUID, driver="redfish", driver_info=driver_info))
-    return IO.submit(poller.poll(target, deadline(timeout_s)), "poll")
+    node = Node(uuid=UUID, driver=driver, driver_info=driver_info)
+    poller = cast("PowerPoller", registry.power(node))
+    return IO.submit(poller.poll(poller.target(node), deadline(timeout_s)), "poll")
 
 
-def polled(driver_info: dict[str, object], timeout_s: float = 20.0) -> Reading:
+def polled(driver_info: dict[str, object], timeout_s: float = 20.0, driver: str = "redfish") -> Reading:
     """What a poll on the I/O loop tells."""
-    return begun(driver_info, timeout_s).result(60)
+    return begun(driver_info, timeout_s, driver).result(60)
 
 
 def attempt(timeout_s: float = 20.0, permit: Callable[[], None] = lambda: None) -> Attempt:

@@ -28,15 +28,12 @@ from pyghmi.ipmi.private import session as pyghmi_session
 
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.drivers.ipmi.account import Account
+from ironic_lite.drivers.ipmi.faults import LoginRefused
 
 DATAGRAM_LIMIT: Final = 4096
 # How long a command, which is sent only once, may stay unanswered.
 COMMAND_S: Final = 5.0
 LONGEST_RESEND_S: Final = 5.0
-
-
-class LoginRefused(Exception):
-    """The BMC, or pyghmi's check of the BMC, ended the login."""
 
 
 class Session(pyghmi_session.Session):  # type: ignore[misc]
