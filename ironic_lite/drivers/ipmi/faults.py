@@ -15,6 +15,8 @@ from ironic_lite.drivers.ipmi.account import Account
 
 # The words in which pyghmi and the BMCs' RAKP codes say that it is the credentials.
 DENIED: Final = ("password", "unauthorized", "invalid role", "integrity check", "integrity code", "privilege")
+# The words in which they say that they do not know what was said: another client may say it better.
+UNKNOWN: Final = ("unrecognized", "payload type")
 # Of the codes of a login (IPMI 2.0, table 13-15) those that decide what is done next.
 NO_ROOM, INVALID_SESSION, INVALID_ROLE, UNKNOWN_NAME = 0x01, 0x02, 0x09, 0x0D
 
@@ -42,8 +44,8 @@ class LoginRefused(Exception):
 
     @property
     def surprising(self) -> bool:
-        """Whether it is neither the credentials nor a lack of room: another client may do better."""
-        return not self.denied and self.code != NO_ROOM
+        """Whether the two did not understand each other."""
+        return any(word in str(self).lower() for word in UNKNOWN)
 
 
 class Refused(Exception):
