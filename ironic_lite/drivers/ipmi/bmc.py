@@ -26,7 +26,7 @@ from ironic_lite.drivers.ipmi.account import PRIVILEGES, Account
 from ironic_lite.drivers.ipmi.faults import INVALID_ROLE, NO_ROOM, UNKNOWN_NAME, LoginRefused, Refused, Surprise
 from ironic_lite.drivers.ipmi.line import Address, Hear, Line, T
 from ironic_lite.drivers.ipmi.options import conf
-from ironic_lite.drivers.ipmi.rmcp import SHA1, SHA256, Malformed, Question, Session
+from ironic_lite.drivers.ipmi.rmcp import SHA1, SHA256, Question, Session
 
 # How long an answer is waited for before the question is sent again: at a BMC that nothing is known of, and at least
 # and at most. In between it is thrice what the BMC took last.
@@ -50,14 +50,14 @@ class Bmc:
     """One BMC at one address."""
 
     __slots__ = (
-        "_account", "_clock", "_latency_s", "_privilege", "_program_until_s", "_session", "_slow_until_s", "_suite",
-        "_used_s", "address", "contact", "line", "strange",
+        "_account", "_clock", "_latency_s", "_privilege", "_probed", "_program_until_s", "_session", "_slow_until_s",
+        "_suite", "_used_s", "address", "contact", "line",
     )  # fmt: skip
 
     def __init__(self, line: Line, address: Address, clock: Clock) -> None:
         self.line, self.address, self._clock = line, address, clock
         self.contact = Contact()
-        self.strange = False  # whether it has answered, since the visit began, what IPMI 2.0 does not define
+        self._probed = False  # whether it has answered in this visit, but to nothing of IPMI 2.0
         self._account: Account | None = None
         self._suite, self._privilege = SHA256, ADMINISTRATOR
         self._session: Session | None = None
@@ -91,13 +91,15 @@ class Bmc:
 
         Raises `Engaged`, `LoginRefused`, `Refused`, `Surprise`, `OSError`, and so `TimeoutError`.
         """
-        self.strange = False
         try:
             return await self.contact.run(functools.partial(self._status, account, deadline), Rank.POWER, deadline)
         except TimeoutError:
-            if self.strange:
+            if self._probed or self.address in self.line.malformed:
                 raise Surprise from None
             raise
+        finally:
+            self._probed = False
+            self.line.malformed.discard(self.address)
 
     async def lend(self, taken: Callable[[Bmc], None], deadline: Deadline) -> None:
         """Keep the turn for a thread, until cancelled."""
@@ -118,9 +120,9 @@ class Bmc:
         if not keeps or (self._account is not account and self._account != account):
             await self._leave(deadline)
             self._become(account)
-        said = await self._within(self._session) if self._session is not None else None
+        said = await self._within(self._session, deadline) if self._session is not None else None
         while said is None:
-            said = await self._within(await self._login(account))
+            said = await self._within(await self._login(account), deadline)
         if not keeps:
             await self._leave(deadline)
         return said
@@ -136,16 +138,26 @@ class Bmc:
             self._account = account
             self._set_first_terms(account)
 
-    async def _within(self, session: Session) -> bytes | None:
+    async def _within(self, session: Session, deadline: Deadline) -> bytes | None:
         """The status; None when the BMC seems not to know the session. One in which something goes wrong is over."""
-        self._session, said = session, None
+        self._session = session
         try:
             said = await self._command(session)
-        finally:
-            if said is None:
-                self._session = None
-                self.line.tell(self.address, session.close())
+        except (Refused, Surprise):
+            await self._leave(deadline)
+            raise
+        except BaseException:
+            self._drop()
+            raise
+        if said is None:
+            self._drop()
         return said
+
+    def _drop(self) -> None:
+        """End the session without waiting: the BMC is silent, or no time is left."""
+        session, self._session = self._session, None
+        if session is not None:
+            self.line.tell(self.address, session.close())
 
     async def _command(self, session: Session) -> bytes | None:
         """A session begins as a user's, which is enough, unless the BMC says that it is not."""
@@ -220,9 +232,10 @@ class Bmc:
         while True:
             answer = await self._ask(question.datagram(), question.hear, wait_s)
             if answer is not None or question.kind != rmcp.OPEN_SESSION:
+                self._probed = False
                 return answer
             # Some BMCs want to be asked this first; and one that answers this alone is not silent.
-            self.strange |= bool(await self._ask(rmcp.channel_probe(), rmcp.is_probed, wait_s))
+            self._probed |= bool(await self._ask(rmcp.channel_probe(), rmcp.is_probed, wait_s))
             wait_s = _longer(wait_s)
 
     async def _answer(self, session: Session, what: tuple[int, int], data: bytes = b"") -> bytes | None:
@@ -236,15 +249,8 @@ class Bmc:
         return None
 
     async def _ask(self, datagram: bytes, hear: Hear[T], wait_s: float) -> T | None:
-        def heard(answer: bytes) -> T | None:
-            try:
-                return hear(answer)
-            except Malformed:
-                self.strange = True
-                raise
-
         began_s = self._clock.monotonic()
-        answer = await self.line.ask(self.address, datagram, heard, wait_s)
+        answer = await self.line.ask(self.address, datagram, hear, wait_s)
         if answer is not None:
             self._latency_s = self._clock.monotonic() - began_s
         return answer

@@ -36,11 +36,15 @@ ERROR_NUMBER: Final = struct.Struct("=I")
 
 
 class Line:
-    """The socket of one family, and who waits for what from where. `dropped` counts by reason."""
+    """The socket of one family, and who waits for what from where.
+
+    `dropped` counts by reason; `malformed` are the addresses that sent such datagrams while they were asked.
+    """
 
     def __init__(self, family: socket.AddressFamily) -> None:
         self.loop = asyncio.get_running_loop()
         self.dropped: Counter[str] = Counter()
+        self.malformed: set[Address] = set()
         self._waiting: dict[Address, tuple[asyncio.Future[Any], Hear[Any]]] = {}
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
@@ -102,6 +106,7 @@ class Line:
             answer = hear(datagram)
         except Malformed:
             self.dropped["malformed"] += 1
+            self.malformed.add(sender)
         except LoginRefused as exc:
             future.set_exception(exc)
         else:
