@@ -13,10 +13,10 @@ import contextlib
 import os
 import socket
 import struct
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from ironic_lite.drivers.ipmi.dropped import DROPPED
 from ironic_lite.drivers.ipmi.faults import LoginRefused
 from ironic_lite.drivers.ipmi.rmcp import Malformed
 
@@ -38,12 +38,11 @@ ERROR_NUMBER: Final = struct.Struct("=I")
 class Line:
     """The socket of one family, and who waits for what from where.
 
-    `dropped` counts by reason; `malformed` are the addresses that sent such datagrams while they were asked.
+    `malformed` are the addresses that sent such datagrams while they were asked.
     """
 
     def __init__(self, family: socket.AddressFamily) -> None:
         self.loop = asyncio.get_running_loop()
-        self.dropped: Counter[str] = Counter()
         self.malformed: set[Address] = set()
         self._waiting: dict[Address, tuple[asyncio.Future[Any], Hear[Any]]] = {}
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -100,18 +99,18 @@ class Line:
     def _take(self, datagram: bytes, sender: Address) -> None:
         future, hear = self._waiting.get(sender, (None, None))
         if future is None or hear is None or future.done():
-            self.dropped["unexpected"] += 1
+            DROPPED["unexpected"] += 1
             return
         try:
             answer = hear(datagram)
         except Malformed:
-            self.dropped["malformed"] += 1
+            DROPPED["malformed"] += 1
             self.malformed.add(sender)
         except LoginRefused as exc:
             future.set_exception(exc)
         else:
             if answer is None:
-                self.dropped["stale"] += 1
+                DROPPED["stale"] += 1
             else:
                 future.set_result(answer)
 

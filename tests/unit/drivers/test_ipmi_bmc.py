@@ -38,7 +38,8 @@ class Wire(Line):
     """The way to a simulated BMC, in no time; what is lost costs the wait for it."""
 
     def __init__(self, slots: int = 4) -> None:
-        self.dropped, self.malformed = Counter(), set()
+        self.dropped: Counter[str] = Counter()
+        self.malformed = set()
         self.clock = ManualClock()
         site = Site(self.clock, 0.0, Credentials("admin", "secret"), seeded("1"), Outbox())
         machine = Machine(self.clock, power_delay_s=0.0)
