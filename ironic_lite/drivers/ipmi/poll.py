@@ -33,6 +33,11 @@ class Target(msgspec.Struct, frozen=True):
         """Raises `InvalidDriverInfo` with every problem."""
         return cls(node.label, account(node))
 
+    @property
+    def address(self) -> str:
+        """Which BMC it is."""
+        return self.account.address
+
 
 async def poll(target: Target, deadline: Deadline) -> Reading:
     """Ask the BMC once. Raises the `BMC...` errors by the deadline, and `NeedsThread`."""
