@@ -98,7 +98,7 @@ def rss_kib() -> float:
 
 async def sweep(power: PowerPoller, targets: list[Any]) -> None:
     """Poll each once, as a scheduler would: a task for each, a bounded number at a time."""
-    places = asyncio.Semaphore(max(IN_FLIGHT, len(targets) // 4))
+    places = asyncio.Semaphore(max(IN_FLIGHT, len(targets) // 20))
 
     async def one(target: Any) -> None:
         async with places:

@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable
 from typing import Final
 
-from pyghmi.ipmi.private import session as pyghmi_session
+from pyghmi.ipmi.private.util import get_ipmi_error
 
 from ironic_lite.clock import Clock, Deadline
 from ironic_lite.drivers.contact import Contact, Engaged, Rank
@@ -167,10 +167,9 @@ class Bmc:
             said = await self._answer(session, rmcp.CHASSIS_STATUS)
         if said is None:
             return None
-        network, command = rmcp.CHASSIS_STATUS
-        problem = pyghmi_session.get_ipmi_error({"netfn": network + 1, "command": command, "code": said[0]})
-        if problem:
-            raise Refused(problem)
+        if said[0]:
+            network, command = rmcp.CHASSIS_STATUS
+            raise Refused(get_ipmi_error({"netfn": network + 1, "command": command, "code": said[0]}))
         if len(said) < STATUS_BYTES:
             raise Surprise
         return said[1:]
