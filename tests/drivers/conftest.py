@@ -19,6 +19,7 @@ from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import Attempt, PowerPoller, Reading
 from tests.parts.ipmi_sim import IpmiSim, ipmi_sim
 from tests.parts.sushy_emulator import Emulator, sushy_emulator
+from tests.parts.udp_proxy import UdpProxy, udp_proxy
 
 UUID = "22222222-0000-4000-8000-000000000001"
 
@@ -47,6 +48,18 @@ def tls_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]
 def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IpmiSim]:
     with ipmi_sim(tmp_path_factory.mktemp("ipmi") / "sim") as running:
         yield running
+
+
+@pytest.fixture
+def proxy(sim: IpmiSim) -> Iterator[UdpProxy]:
+    with udp_proxy(sim.port) as running:
+        yield running
+
+
+@pytest.fixture
+def through(sim: IpmiSim, proxy: UdpProxy) -> dict[str, object]:
+    """driver_info that goes through the proxy."""
+    return {**sim.driver_info, "ipmi_port": proxy.port}
 
 
 @pytest.fixture(autouse=True)

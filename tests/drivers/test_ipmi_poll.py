@@ -140,7 +140,7 @@ def test_the_simulator_says_the_same_to_both(simulated: FleetProcess, one: Bmc, 
 )
 def test_the_simulators_faults_are_the_same_to_both(simulated: FleetProcess, one: Bmc, fault: str, told: str) -> None:
     simulated.order(bmcs=one.address, faults=[{"fault": fault}])
-    assert told in same(fleet_info(one), timeout_s=0.4)
+    assert told in same(fleet_info(one), timeout_s=0.4 if told == "in time" else 20)
 
 
 def test_a_name_is_looked_up(sim: IpmiSim, look: Look) -> None:
@@ -157,18 +157,6 @@ def test_ipv6(simulated: FleetProcess, one: Bmc, look: Look) -> None:
 
 
 # The network.
-
-
-@pytest.fixture
-def proxy(sim: IpmiSim) -> Iterator[UdpProxy]:
-    with udp_proxy(sim.port) as running:
-        yield running
-
-
-@pytest.fixture
-def through(sim: IpmiSim, proxy: UdpProxy) -> Info:
-    """driver_info that goes through the proxy."""
-    return {**sim.driver_info, "ipmi_port": proxy.port}
 
 
 @pytest.fixture
@@ -253,7 +241,7 @@ def test_a_thread_holds_polls_off_until_its_block_ends(sim: IpmiSim) -> None:
 
 def test_a_thread_that_does_not_end_loses_its_turn_at_its_deadline(sim: IpmiSim) -> None:
     info = sim.driver_info
-    with client.visit(node(info), deadline(0.5)):
+    with client.visit(node(info), deadline(1.5)):
         assert polled(info).power in (Power.ON, Power.OFF)
 
 
@@ -313,7 +301,7 @@ def test_the_chain_ends_at_ipmitool(sim: IpmiSim, proxy: UdpProxy, through: Info
     sim.set_power(on=True)
     ids = garbled_but_to_ipmitool(proxy)
     with pytest.raises(NeedsThread):
-        polled(through, timeout_s=0.4)
+        polled(through, timeout_s=1.0)
     assert blocking(through).power == Power.ON
     del ids[:-1]
     with pytest.raises(NeedsThread):
@@ -329,20 +317,20 @@ def test_the_chain_ends_at_ipmitool(sim: IpmiSim, proxy: UdpProxy, through: Info
 def test_what_ipmitool_does_not_understand_either_is_told(through: Info, proxy: UdpProxy, programs: Path) -> None:
     proxy.becomes = lambda _datagram: (b"\x06\x00\xff\x07\x06",)
     with pytest.raises(errors.BMCError):
-        blocking(through, timeout_s=1.5)
+        blocking(through, timeout_s=2)
 
 
 def test_without_programs_pyghmis_word_is_the_last(through: Info, proxy: UdpProxy) -> None:
     proxy.becomes = lambda _datagram: (b"\x06\x00\xff\x07\x06",)
     with pytest.raises(errors.BMCError, match="not what IPMI defines"):
-        blocking(through, timeout_s=1.5)
+        blocking(through, timeout_s=2)
 
 
 def test_one_bmc_that_is_not_understood_is_polled_while_others_go_on(
     sim: IpmiSim, proxy: UdpProxy, through: Info
 ) -> None:
     proxy.becomes = lambda _datagram: (b"\x06\x00\xff\x07\x06",)
-    bad = begun(through, timeout_s=0.5)
+    bad = begun(through, timeout_s=1.0)
     assert polled(sim.driver_info).power in (Power.ON, Power.OFF)
     with pytest.raises(NeedsThread):
         bad.result(30)

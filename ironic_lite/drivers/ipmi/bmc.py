@@ -5,8 +5,8 @@ A session is opened for each poll, so that none of a BMC's few slots is held, un
 
 *Guarantees.* (1) One request at a time, of polls and of threads together (`Contact`). (2) At most one session of ours:
 a kept one ends before a thread's turn begins. (3) All that is sent again is a question, or ends a session; BMCs do not
-take RAKP 1 and 3 twice, so the login begins anew there. (4) Used on the I/O loop alone, but for what `read_by_program`
-and its setter say, to who has the turn.
+take RAKP 1 and 3 twice, so the login begins anew there. (4) Used on the I/O loop alone, but for `read_by_program`: that
+is for the thread that has the turn.
 """
 
 from __future__ import annotations

@@ -292,16 +292,16 @@ def test_a_kept_session_ends_before_a_threads_turn_and_before_another_accounts(b
 def test_rubbish_until_the_deadline_is_a_surprise_and_silence_is_none(bmc: Bmc, line: Wire) -> None:
     line.loses = lambda _number: True
     with pytest.raises(TimeoutError):
-        poll(bmc, timeout_s=0.05)
+        poll(bmc, timeout_s=0.3)
     line.arrives = lambda _number: (b"\x06\x00\xff\x07\x06\xc0not a message",)
     with pytest.raises(Surprise):
-        poll(bmc, timeout_s=0.05)
+        poll(bmc, timeout_s=0.3)
 
 
 def test_a_bmc_that_answers_and_opens_no_session_is_a_surprise(bmc: Bmc, line: Wire) -> None:
     line.loses = lambda number: line.sent[number][4] != 0  # it speaks IPMI 1.5 alone
     with pytest.raises(Surprise):
-        poll(bmc, timeout_s=0.05)
+        poll(bmc, timeout_s=0.3)
 
 
 def test_a_demotion_lasts_a_day(bmc: Bmc, line: Wire) -> None:
