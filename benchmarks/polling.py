@@ -1,7 +1,8 @@
 """What one poll of a machine's power costs: CPU and memory, beside the blocking way in the same run.
 
-    python benchmarks/polling.py                  # 1,000 BMCs, plain HTTP and TLS, about two minutes
+    python benchmarks/polling.py                  # 1,000 BMCs: plain HTTP, TLS and IPMI, about three minutes
     python benchmarks/polling.py --bmcs 200 --sweeps 5
+    python benchmarks/polling.py --bmcs 10000 --sweeps 3 --only "IPMI, kept sessions"
 
 The BMCs are `python -m ironic_lite.fleet` in a process of its own, so only the client's CPU is counted. Each way runs
 in an interpreter of its own. Read CPU, not wall time: the machine may be shared.
@@ -26,18 +27,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from ironic_lite import config
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.domain.node import Node
+from ironic_lite.drivers import registry
 from ironic_lite.drivers.contact import IO
+from ironic_lite.drivers.interfaces import PowerPoller
 from ironic_lite.drivers.redfish import tls
 from ironic_lite.drivers.redfish.account import account
-from ironic_lite.drivers.redfish.poll import Target, poll
-from ironic_lite.drivers.redfish.power import RedfishPower
 
 PASSWORD = "bench"
 SYSTEM = "/redfish/v1/Systems/1"
@@ -50,18 +51,19 @@ LIMIT_S = 300
 
 
 @contextlib.contextmanager
-def fleet(size: int, ca_file: Path | None) -> Iterator[list[str]]:
-    """The URLs of simulated BMCs, which end with the block."""
+def fleet(size: int, *more: str) -> Iterator[list[dict[str, Any]]]:
+    """Simulated BMCs, which end with the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ironic_lite.fleet", f"--size={size}", "--first-address=127.79.0.1",
-         f"--latency={LATENCY_S}", *([f"--tls={ca_file}"] if ca_file else [])],
+         f"--latency={LATENCY_S}", *more],
         env=os.environ | {"IRONIC_LITE_FLEET_PASSWORD": PASSWORD}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield [bmc["url"] for bmc in json.loads(process.stdout.readline())["bmcs"]]
+        yield json.loads(process.stdout.readline())["bmcs"]
     finally:
+        registry.close_all(Deadline(CLOCK, 30))
         process.stdin.close()
         process.wait(30)
         process.stdout.close()
@@ -78,32 +80,44 @@ def node(number: int, url: str, ca_file: Path | None) -> Node:
     )  # fmt: skip
 
 
+def ipmi_node(number: int, bmc: dict[str, Any]) -> Node:
+    return Node(
+        uuid=f"00000000-0000-0000-0000-{number:012}",
+        driver="ipmi",
+        driver_info={
+            "ipmi_address": bmc["address"], "ipmi_port": bmc["port"], "ipmi_username": "admin",
+            "ipmi_password": PASSWORD,
+        },
+    )  # fmt: skip
+
+
 def rss_kib() -> float:
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1024
 
 
-async def sweep(targets: list[Target]) -> None:
+async def sweep(power: PowerPoller, targets: list[Any]) -> None:
     """Poll each once, as a scheduler would: a task for each, a bounded number at a time."""
-    places = asyncio.Semaphore(IN_FLIGHT)
+    places = asyncio.Semaphore(max(IN_FLIGHT, len(targets) // 20))
 
-    async def one(target: Target) -> None:
+    async def one(target: Any) -> None:
         async with places:
-            assert (await poll(target, Deadline(CLOCK, 30))).power is not None
+            assert (await power.poll(target, Deadline(CLOCK, 30))).power is not None
 
     await asyncio.gather(*(asyncio.create_task(one(target)) for target in targets))
 
 
 def of_poller(nodes: list[Node], sweeps: int) -> dict[str, float]:
-    targets = [Target.of(one) for one in nodes]
-    IO.submit(sweep([]), "start").result(10)
+    power = cast("PowerPoller", registry.power(nodes[0]))
+    IO.submit(sweep(power, []), "start").result(10)
     before_kib, cold = rss_kib(), time.process_time()
-    IO.submit(sweep(targets), "cold").result(LIMIT_S)
+    targets = [power.target(one) for one in nodes]
+    IO.submit(sweep(power, targets), "cold").result(LIMIT_S)
     cold_ms = (time.process_time() - cold) * 1e3 / len(nodes)
     warm: list[float] = []
     for _ in range(sweeps):
         began = time.process_time()
-        IO.submit(sweep(targets), "warm").result(LIMIT_S)
+        IO.submit(sweep(power, targets), "warm").result(LIMIT_S)
         warm.append((time.process_time() - began) * 1e3 / len(nodes))
     return {
         "CPU ms, warm poll": statistics.median(warm),
@@ -156,8 +170,8 @@ def of_streams(nodes: list[Node], sweeps: int) -> dict[str, float]:
 
 
 def of_blocking(nodes: list[Node], sweeps: int) -> dict[str, float]:
-    """`RedfishPower.read` through sushy, in threads."""
-    nodes, power = nodes[:BLOCKING_BMCS], RedfishPower()
+    """`read` through sushy or pyghmi, in threads."""
+    nodes, power = nodes[:BLOCKING_BMCS], registry.power(nodes[0])
 
     def read(one: Node) -> None:
         assert power.read(one, Deadline(CLOCK, 60)).power is not None
@@ -175,35 +189,47 @@ def of_blocking(nodes: list[Node], sweeps: int) -> dict[str, float]:
 
 
 KINDS = {"poller": of_poller, "asyncio streams": of_streams, "blocking": of_blocking}
-WAYS = [f"{kind}{suffix}" for suffix in ("", ", TLS") for kind in KINDS]
+IPMI = {"IPMI, new sessions": of_poller, "IPMI, kept sessions": of_poller, "IPMI, blocking": of_blocking}
+WAYS = [*(f"{kind}{suffix}" for suffix in ("", ", TLS") for kind in KINDS), *IPMI]
 
 
 def measure(way: str, bmcs: int, sweeps: int) -> dict[str, float]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for driver in ("redfish", "ipmi"):
+        registry.properties(driver)
     config.load([], program="polling", files=[])
+    return of_ipmi(way, bmcs, sweeps) if way in IPMI else of_redfish(way, bmcs, sweeps)
+
+
+def of_redfish(way: str, bmcs: int, sweeps: int) -> dict[str, float]:
     config.CONF.set_override("connection_cache_size", bmcs, group="redfish")
     with tempfile.TemporaryDirectory() as directory:
         ca_file = Path(directory) / "ca.pem" if way.endswith(", TLS") else None
-        with fleet(bmcs, ca_file) as urls:
-            nodes = [node(number, url, ca_file) for number, url in enumerate(urls)]
-            try:
-                return KINDS[way.removesuffix(", TLS")](nodes, sweeps)
-            finally:
-                RedfishPower().close_all(Deadline(CLOCK, 30))
+        with fleet(bmcs, *([f"--tls={ca_file}"] if ca_file else [])) as found:
+            nodes = [node(number, bmc["url"], ca_file) for number, bmc in enumerate(found)]
+            return KINDS[way.removesuffix(", TLS")](nodes, sweeps)
+
+
+def of_ipmi(way: str, bmcs: int, sweeps: int) -> dict[str, float]:
+    if way == "IPMI, new sessions":
+        config.CONF.set_override("session_reuse_interval", 0, group="ipmi")
+    with fleet(0, f"--ipmi-size={bmcs}") as found:
+        return IPMI[way]([ipmi_node(number, bmc) for number, bmc in enumerate(found)], sweeps)
 
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--bmcs", type=int, default=1000)
     args.add_argument("--sweeps", type=int, default=10)
+    args.add_argument("--only", choices=WAYS, help="this way alone")
     args.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     asked: Any = args.parse_args()
     if asked.way:
         print(json.dumps(measure(asked.way, asked.bmcs, asked.sweeps)))
         return
     print(f"{asked.bmcs} BMCs that answer in {LATENCY_S} s, median of {asked.sweeps} sweeps")
-    for way in WAYS:
+    for way in [asked.only] if asked.only else WAYS:
         done = subprocess.run(
             [sys.executable, __file__, "--way", way, f"--bmcs={asked.bmcs}", f"--sweeps={asked.sweeps}"],
             capture_output=True, text=True, timeout=LIMIT_S, check=False,

@@ -103,13 +103,13 @@ def main() -> None:
     config.load([], program="sensors", files=[])
     config.CONF.set_override("connection_cache_size", asked.bmcs, group="redfish")
     print(f"{asked.bmcs} BMCs that answer each request in {polling.LATENCY_S} s, median of {asked.sweeps} sweeps")
-    with tempfile.TemporaryDirectory() as made, polling.fleet(asked.bmcs, None) as urls:
+    with tempfile.TemporaryDirectory() as made, polling.fleet(asked.bmcs) as bmcs:
         directory = Path(made)
         logger = logging.getLogger("oslo.messaging.notification")
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.addHandler(logging.FileHandler(directory / "log"))
-        nodes = [polling.node(number, url, None) for number, url in enumerate(urls)]
+        nodes = [polling.node(number, bmc["url"], None) for number, bmc in enumerate(bmcs)]
         try:
             measure("coroutines", nodes, by_coroutines, asked.sweeps, directory)
             measure("threads", nodes[:BLOCKING_BMCS], by_threads, 1, directory)

@@ -44,6 +44,7 @@ from ironic_lite.db import conductors, migrate, nodes
 from ironic_lite.db.conductors import Drivers
 from ironic_lite.db.engine import open_database
 from ironic_lite.drivers import registry
+from ironic_lite.drivers.tools import TOOLS
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.recurring import Recurring
 from ironic_lite.executors.taskpool import TaskPool
@@ -124,6 +125,7 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         LOG.info("Conductor %s has %s.", host, kinds.described(table))
         agenda = Agenda("agenda", pool, self._clock, at=host)
         self._conductor = Conductor(host, database, Members(database, self._clock), pool, agenda, self._clock)
+        TOOLS.programs = self._conductor.programs
         self._collector = sensors.Collector(
             self._conductor.sensors, notifications.Notifier(pool, self._sinks), self._clock
         )

@@ -17,6 +17,7 @@ from ironic_lite.conductor.overview import Overview
 from ironic_lite.config import Host, Int, Port, Section
 from ironic_lite.db.connections import Connections
 from ironic_lite.drivers import contact
+from ironic_lite.drivers.ipmi import dropped
 from ironic_lite.executors.recurring import Recurring
 from ironic_lite.executors.stats import LoopStats, PoolStats, told
 from ironic_lite.metrics import Registry, exposition
@@ -76,6 +77,7 @@ def registry(conductor: Conductor, bmc_waits: BMCWaits) -> Registry:
     made.add(bmc_waits.samples)
     made.add(lambda: (sample for loop in contact.IO.stats() for sample in loop.samples()))
     made.add(lambda: conductor.freshness.overview().samples())
+    made.add(dropped.samples)
     return made
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import enum
 import heapq
+import queue
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -34,6 +36,8 @@ SUBMITTED_LIMIT: Final = 4096
 WAITING_LIMIT: Final = 16
 CONNECTING_LIMIT: Final = 64
 CONNECTING_HOLD_S: Final = 0.5
+# How much later than its deadline the loop may tell a thread of it.
+LATE_S: Final = 1.0
 
 
 class Rank(enum.IntEnum):
@@ -57,6 +61,11 @@ class Contact:
         self._busy = False
         self._order = 0
         self._waiting: list[tuple[Rank, int, asyncio.Future[None]]] | None = None  # most BMCs never have any
+
+    @property
+    def busy(self) -> bool:
+        """Whether some work has its turn."""
+        return self._busy
 
     async def run(self, work: Callable[[], Awaitable[T]], rank: Rank, deadline: Deadline) -> T:
         """Run it when its turn has come. Raises `Engaged`, `TimeoutError`, and what the work raises."""
@@ -163,6 +172,21 @@ class IoLoop:
                 self._running = pool, LoopThread("bmc loop", SUBMITTED_LIMIT, pool, clock)
             return self._running[1]
 
+    @contextlib.contextmanager
+    def turn(self, hold: Callable[[Callable[[T], None]], Coroutine[Any, Any, None]], deadline: Deadline) -> Iterator[T]:
+        """A BMC's turn for the thread that runs the block, and what `hold` gives it for that.
+
+        `hold` runs on the loop: it takes the turn, says so by calling its argument, and keeps it until it is cancelled
+        or the deadline. Raises what it raises, `TimeoutError` and `NoFreeWorker`.
+        """
+        told: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+        work = self.submit(hold(lambda given: told.put((given,))), "turn of a thread")
+        work.add_done_callback(lambda _work: told.put(None))
+        try:
+            yield _given(told, work, deadline)
+        finally:
+            work.cancel()
+
     def running(self) -> bool:
         """Whether there is a loop."""
         with self._lock:
@@ -181,6 +205,18 @@ class IoLoop:
             return []
         pool, loop = running
         return loop.stop(deadline) + pool.drain(deadline)
+
+
+def _given(told: queue.SimpleQueue[tuple[T] | None], work: concurrent.futures.Future[None], deadline: Deadline) -> T:
+    """Not `TaskPool.wait`: see `ended`."""
+    try:
+        given = told.get(timeout=deadline.left_s() + LATE_S)
+    except queue.Empty:
+        raise TimeoutError from None
+    if given is None:
+        work.result(0)
+        raise TimeoutError
+    return given[0]
 
 
 IO: Final = IoLoop()

@@ -81,7 +81,10 @@ class PowerInterface(Protocol):
 
 
 class NeedsThread(Exception):
-    """The BMC can't be asked on the loop: `PowerInterface.read` is the way."""
+    """What `PowerPoller.poll` raises for a BMC that it does not understand, and leaves to `PowerInterface.read`.
+
+    It says nothing of the machine. The BMC is remembered: for a day its polls raise this at once.
+    """
 
 
 class PollTarget(Protocol):
@@ -102,7 +105,7 @@ class PowerPoller(Protocol):
         """What `poll` needs to know of the node. Raises `InvalidDriverInfo`."""
 
     async def poll(self, target: Any, deadline: Deadline) -> Reading:
-        """Ask the BMC once, on `contact.IO` alone. Ends by the deadline; raises `NeedsThread`, the `BMC...` errors."""
+        """Ask the BMC once, on `contact.IO` alone, by the deadline. Raises the `BMC...` errors and `NeedsThread`."""
 
 
 class ManagementInterface(Protocol):

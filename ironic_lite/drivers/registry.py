@@ -42,7 +42,7 @@ HARDWARE_TYPES: Final = (
         },
     ),
     HardwareType(
-        # The names are Ironic's, which clients send; pyghmi, not the program ipmitool, is behind them.
+        # The names are Ironic's, which clients send. Behind them is pyghmi; the program ipmitool only stands in.
         name="ipmi",
         interfaces={
             **_NAMES_ONLY,

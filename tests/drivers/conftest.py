@@ -6,6 +6,7 @@ import concurrent.futures
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 import pytest
@@ -16,9 +17,9 @@ from ironic_lite.domain.states import Power, PowerTarget
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import Attempt, PowerPoller, Reading
-from ironic_lite.drivers.redfish.power import RedfishPower
 from tests.parts.ipmi_sim import IpmiSim, ipmi_sim
 from tests.parts.sushy_emulator import Emulator, sushy_emulator
+from tests.parts.udp_proxy import UdpProxy, udp_proxy
 
 UUID = "22222222-0000-4000-8000-000000000001"
 
@@ -49,6 +50,18 @@ def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IpmiSim]:
         yield running
 
 
+@pytest.fixture
+def proxy(sim: IpmiSim) -> Iterator[UdpProxy]:
+    with udp_proxy(sim.port) as running:
+        yield running
+
+
+@pytest.fixture
+def through(sim: IpmiSim, proxy: UdpProxy) -> dict[str, object]:
+    """driver_info that goes through the proxy."""
+    return {**sim.driver_info, "ipmi_port": proxy.port}
+
+
 @pytest.fixture(autouse=True)
 def logged_out() -> Iterator[None]:
     """No test finds the sessions of another."""
@@ -60,16 +73,18 @@ def deadline(timeout_s: float = 20.0) -> clock.Deadline:
     return clock.Deadline(clock.SystemClock(), timeout_s)
 
 
-def begun(driver_info: dict[str, object], timeout_s: float = 20.0) -> concurrent.futures.Future[Reading]:
+def begun(
+    driver_info: dict[str, object], timeout_s: float = 20.0, driver: str = "redfish"
+) -> concurrent.futures.Future[Reading]:
     """A poll on the I/O loop."""
-    poller: PowerPoller = RedfishPower()
-    target = poller.target(Node(uuid=UUID, driver="redfish", driver_info=driver_info))
-    return IO.submit(poller.poll(target, deadline(timeout_s)), "poll")
+    node = Node(uuid=UUID, driver=driver, driver_info=driver_info)
+    poller = cast("PowerPoller", registry.power(node))
+    return IO.submit(poller.poll(poller.target(node), deadline(timeout_s)), "poll")
 
 
-def polled(driver_info: dict[str, object], timeout_s: float = 20.0) -> Reading:
+def polled(driver_info: dict[str, object], timeout_s: float = 20.0, driver: str = "redfish") -> Reading:
     """What a poll on the I/O loop tells."""
-    return begun(driver_info, timeout_s).result(60)
+    return begun(driver_info, timeout_s, driver).result(60)
 
 
 def attempt(timeout_s: float = 20.0, permit: Callable[[], None] = lambda: None) -> Attempt:

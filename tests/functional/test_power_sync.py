@@ -78,6 +78,25 @@ def test_power_that_changes_by_itself_is_noticed(tmp_path: Path, bmcs: FleetProc
         assert bmcs.ask(bmc, "GET", "/fleet/machine").document["power"] == "On"
 
 
+def test_an_ipmi_machine_is_polled_in_one_session_which_ends_with_the_conductor(tmp_path: Path) -> None:
+    with fleet(0, ipmi_size=1) as bmcs:
+        bmc = bmcs.bmcs[0]
+        with service(tmp_path, **options(force_power_state_during_sync=False)) as running:
+            info = {"ipmi_address": bmc.address, "ipmi_port": bmc.port, "ipmi_username": USERNAME}
+            uuid = running.create("one", "ipmi", driver_info=info | {"ipmi_password": PASSWORD})
+            running.manage(uuid)
+            bmcs.order(bmcs=bmc.address, reset="On")
+            until(lambda: recorded(running, uuid) == "power on", NOTICED_S)
+            asked = _counts(bmcs)["requests"]["chassis-status"]
+            until(lambda: _counts(bmcs)["requests"]["chassis-status"] > asked + 2)
+            assert _counts(bmcs)["sessions_max"] == _counts(bmcs)["in_flight_max"] == 1
+        assert _counts(bmcs)["sessions"] == 0
+
+
+def _counts(bmcs: FleetProcess) -> Any:
+    return bmcs.rule("GET", "/report")["counts"]
+
+
 def test_power_that_changes_by_itself_is_brought_back(tmp_path: Path, bmcs: FleetProcess, engine: str) -> None:
     with service(tmp_path, **options(engine, force_power_state_during_sync=True)) as running:
         bmc = bmcs.bmcs[0]

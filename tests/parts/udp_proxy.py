@@ -18,18 +18,22 @@ class UdpProxy:
     # Called for each datagram; False loses it.
     passes_request: Callable[[bytes], bool] = field(default=lambda _datagram: True)
     passes_answer: Callable[[bytes], bool] = field(default=lambda _datagram: True)
+    # What arrives in the place of an answer.
+    becomes: Callable[[bytes], tuple[bytes, ...]] = field(default=lambda datagram: (datagram,))
 
 
 @contextlib.contextmanager
-def udp_proxy(server_port: int) -> Iterator[UdpProxy]:
-    """Run one on 127.0.0.1 for as long as the block runs."""
+def udp_proxy(
+    server_port: int, server: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_INET
+) -> Iterator[UdpProxy]:
+    """Run one on the loopback address of that family for as long as the block runs."""
     stop = threading.Event()
     with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as front,
+        socket.socket(family, socket.SOCK_DGRAM) as front,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back,
     ):
-        front.bind(("127.0.0.1", 0))
-        back.connect(("127.0.0.1", server_port))
+        front.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        back.connect((server, server_port))
         proxy = UdpProxy(port=front.getsockname()[1])
         thread = threading.Thread(target=_carry, args=(proxy, front, back, stop))  # noqa: TID251  # the peer's own
         thread.start()
@@ -54,4 +58,5 @@ def _carry(proxy: UdpProxy, front: socket.socket, back: socket.socket, stop: thr
             else:
                 datagram = back.recv(4096)
                 if client is not None and proxy.passes_answer(datagram):
-                    front.sendto(datagram, client)
+                    for arriving in proxy.becomes(datagram):
+                        front.sendto(arriving, client)

@@ -8,6 +8,7 @@ from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, BootMode
+from ironic_lite.drivers.contact import Rank
 from ironic_lite.drivers.interfaces import Attempt, BootChoice, Collected
 from ironic_lite.drivers.ipmi import client, sensors
 from ironic_lite.drivers.ipmi.account import PROPERTIES, account
@@ -69,7 +70,7 @@ class IPMIManagement:
 
     def sensors(self, node: Node, deadline: Deadline) -> Collected:
         known = account(node)
-        with client.visit(node, deadline) as session:
+        with client.visit(node, deadline, Rank.SENSORS) as session:
             return sensors.collect(session, (known.host, known.port))
 
 

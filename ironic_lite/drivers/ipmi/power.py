@@ -8,12 +8,12 @@ from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import Power, PowerTarget
 from ironic_lite.drivers.interfaces import Attempt, Reading
-from ironic_lite.drivers.ipmi import client
+from ironic_lite.drivers.ipmi import client, poll
 from ironic_lite.drivers.ipmi.account import PROPERTIES, account
+from ironic_lite.drivers.ipmi.bmcs import BMCS
 from ironic_lite.drivers.settling import settle
 
 CHASSIS = 0x00
-GET_STATUS = 0x01
 CONTROL = 0x02
 
 
@@ -47,15 +47,23 @@ class IPMIPower:
         account(node)
 
     def read(self, node: Node, deadline: Deadline) -> Reading:
-        with client.visit(node, deadline) as session:
-            status = client.checked(session.query(CHASSIS, GET_STATUS))
-        return Reading(power=Power.ON if status[0] & 1 else Power.OFF)
+        return poll.reading(client.status(node, deadline))
+
+    def target(self, node: Node) -> poll.Target:
+        return poll.Target.of(node)
+
+    async def poll(self, target: poll.Target, deadline: Deadline) -> Reading:
+        return await poll.poll(target, deadline)
 
     def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> None:
         for control in _steps(node, target, self.read(node, attempt.deadline).power):
             attempt.report(f"Sending {control.name.lower().replace('_', ' ')}.")
             self._press(node, control, attempt)
             settle(node, target, SETTLES[control], attempt, lambda deadline: self.read(node, deadline).power)
+
+    def close_all(self, deadline: Deadline) -> None:
+        """Log out of every BMC."""
+        BMCS.close_all(deadline)
 
     def _press(self, node: Node, control: Control, attempt: Attempt) -> None:
         """Send the command once. Without an answer the machine's state tells whether it arrived, but for a reset."""

@@ -28,15 +28,13 @@ from pyghmi.ipmi.private import session as pyghmi_session
 
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.drivers.ipmi.account import Account
+from ironic_lite.drivers.ipmi.faults import MALFORMED, LoginRefused
 
 DATAGRAM_LIMIT: Final = 4096
 # How long a command, which is sent only once, may stay unanswered.
 COMMAND_S: Final = 5.0
 LONGEST_RESEND_S: Final = 5.0
-
-
-class LoginRefused(Exception):
-    """The BMC, or pyghmi's check of the BMC, ended the login."""
+GOODBYE_S: Final = 1.0
 
 
 class Session(pyghmi_session.Session):  # type: ignore[misc]
@@ -104,12 +102,14 @@ class Session(pyghmi_session.Session):  # type: ignore[misc]
         return {**answer[0], "error": problem} if problem else answer[0]
 
     def close(self) -> None:
-        """Tell the BMC that the session is over, without waiting for its answer, and close the socket.
+        """Tell the BMC that the session is over, and close the socket.
+
+        The answer is waited for `GOODBYE_S` at the most: no BMC is to have two requests of ours at the same time.
 
         Where that fails the BMC ends the session by itself; what the session was for has been done or has failed.
         """
         try:
-            with contextlib.suppress(OSError, pyghmi_errors.PyghmiException):
+            with contextlib.suppress(OSError, pyghmi_errors.PyghmiException, *MALFORMED):
                 self._say_goodbye()
         finally:
             self._forget()
@@ -118,7 +118,12 @@ class Session(pyghmi_session.Session):  # type: ignore[misc]
     def _say_goodbye(self) -> None:
         if self.logged:
             self.lastpayload = None  # a query that was given up would hold this one back
-            self.raw_command(6, 0x3C, data=self.sessionid.to_bytes(4, "little"), retry=False, callback=_ignored)
+            answer: list[Any] = []
+            data = self.sessionid.to_bytes(4, "little")
+            self.raw_command(6, 0x3C, data=data, retry=False, callback=answer.append)
+            bounded = Deadline(SystemClock(), min(GOODBYE_S, self._deadline.left_s()))
+            while not answer and self.problem is None:
+                self._turn(bounded)
 
     # What is replaced of pyghmi, in the order in which it is called.
 
@@ -214,7 +219,3 @@ def _connected(account: Account) -> socket.socket:
         udp.close()
         raise
     return udp
-
-
-def _ignored(_answer: object) -> None:
-    """An answer that nobody waits for."""

@@ -18,21 +18,19 @@ import json
 import queue
 import urllib.parse
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import sushy
 from sushy import auth as sushy_auth
 from sushy import exceptions as sushy_errors
 
 from ironic_lite.clock import Deadline, SystemClock
-from ironic_lite.drivers.contact import IO, Rank
+from ironic_lite.drivers.contact import IO, LATE_S, Rank
 from ironic_lite.drivers.redfish.account import Account
 from ironic_lite.drivers.redfish.bmc import BMCS
 from ironic_lite.drivers.redfish.exchange import Request
 from ironic_lite.drivers.redfish.http1 import Response
 from ironic_lite.drivers.redfish.session import JSON_LINE
-
-LATE_S: Final = 1.0
 
 
 class _NoAuth(sushy_auth.AuthBase):  # type: ignore[misc]
