@@ -223,6 +223,12 @@ class BMCUnreachable(BMCError):
     message = "The BMC of node {node} at {address} could not be reached: {reason}."
 
 
+class BMCEngaged(BMCUnreachable):
+    """The BMC was not even asked: requests of ours took all the time allowed."""
+
+    message = "The BMC of node {node} at {address} could not be reached: another request to it was still under way."
+
+
 class PowerStateUnsettled(BMCError):
     """The machine took the command and did not reach the state in time."""
 

@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 
 # A tenth of the interval is for the answer to come in, so that no state is older than the interval.
 PERIOD_PART: Final = 0.9
-AGAIN_S: Final = 1.0  # when no thread is free
+AGAIN_S: Final = 1.0  # when no thread is free, or other requests of ours keep the BMC busy
 FAILURES: Final = (errors.BMCError, errors.Invalid, errors.DriverNotFound)
 ENGINES: Final = ("coroutines", "threads")
 
@@ -293,7 +293,8 @@ class Freshness:
         except NeedsThread:
             self._lanes.ask_at(seen, self._now(), thread=True)
             return
-        except errors.Unavailable:
+        except (errors.Unavailable, errors.BMCEngaged):  # it was not asked, which says nothing of it
+            self._outcomes["put off"] += 1
             self._lanes.ask_at(seen, self._now() + AGAIN_S, thread=lane.kind is not None)
             return
         except errors.NodeNotFound:

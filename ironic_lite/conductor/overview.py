@@ -11,7 +11,7 @@ from ironic_lite.conductor.picture import Mode, Seen
 from ironic_lite.executors.pacing import PaceStats
 from ironic_lite.metrics import Sample, counter, gauge
 
-OUTCOMES: Final = ("answered", "failed", "stale")
+OUTCOMES: Final = ("answered", "failed", "put off", "stale")
 
 NODES: Final = gauge(
     "ironic_lite_power_nodes",

@@ -72,14 +72,13 @@ def translated(label: str, account: Account, exc: Exception) -> errors.BMCError:
     known = {"node": label, "address": account.address}
     if isinstance(exc, LoginRefused) and exc.denied:
         return errors.BMCAccessDenied(**known)
-    silent = isinstance(exc, OSError | Engaged)
-    return (errors.BMCUnreachable if silent else errors.BMCError)(**known, reason=_reason(exc))
+    if isinstance(exc, Engaged):
+        return errors.BMCEngaged(**known)
+    return (errors.BMCUnreachable if isinstance(exc, OSError) else errors.BMCError)(**known, reason=_reason(exc))
 
 
 def _reason(exc: Exception) -> str:
     match exc:
-        case Engaged():
-            return "another request to it was still under way"
         case TimeoutError():
             return "it did not answer in time"
         case socket.gaierror():

@@ -91,9 +91,7 @@ def visit(
     known = account(node)
     visitor = VISITORS.get(known, rank)
     if not visitor.lock.acquire(timeout=deadline.left_s()):
-        raise errors.BMCUnreachable(
-            node=node.label, address=known.address, reason="another request to it was still under way"
-        )
+        raise errors.BMCEngaged(node=node.label, address=known.address)
     try:
         visitor.connector.begin(deadline, permit, rank)
         yield visitor.system()

@@ -37,7 +37,9 @@ def translated(label: str, account: Account, exc: Exception) -> errors.BMCError:
         return errors.BMCAccessDenied(**known)
     if isinstance(exc, ssl.SSLCertVerificationError):
         return errors.BMCCertificateUntrusted(**known, reason=f"{exc.verify_message}; {ADVICE}")
-    silent = isinstance(exc, OSError | Engaged) and not isinstance(exc, ssl.SSLError)
+    if isinstance(exc, Engaged):
+        return errors.BMCEngaged(**known)
+    silent = isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError)
     return (errors.BMCUnreachable if silent else errors.BMCError)(**known, reason=reason(exc))
 
 

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from ironic_lite import config, errors
+from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.conductor import power, powersync
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db import nodes
@@ -13,7 +14,12 @@ from ironic_lite.db.nodes import Hold
 from ironic_lite.db.tables import node_history
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import PowerTarget
+from ironic_lite.drivers.contact import IO, Rank
+from ironic_lite.drivers.redfish.account import account
+from ironic_lite.drivers.redfish.bmc import BMCS
+from ironic_lite.drivers.redfish.exchange import Request
 from tests.builders import a_node
+from tests.parts.scripted_bmc import scripted_bmc
 from tests.parts.watching import Watch
 from tests.waiting import until
 
@@ -119,6 +125,30 @@ def test_a_bmc_that_keeps_failing_puts_the_node_into_maintenance(conductor: Cond
     assert after.last_error is not None
     assert "could not be read 4 times in a row" in after.last_error
     assert watch.freshness.overview().recovering == 1
+
+
+def test_a_bmc_that_we_keep_busy_ourselves_is_not_blamed(conductor: Conductor, watch: Watch):
+    """A slow collection of sensors holds the BMC's one turn; power waits for it, and the node is not given up."""
+    with scripted_bmc() as bmc:
+        node = a_node(
+            conductor.database, driver="redfish", power_interface="redfish", power_state="power on",
+            provision_state="active", driver_info=bmc.driver_info(),
+        )  # fmt: skip
+        assert watch.visit(node) is None
+        bmc.script.held = {"/redfish/v1/Chassis"}
+        request, known = Request("GET", "/redfish/v1/Chassis"), account(node)
+        slow = IO.submit(
+            BMCS.get(known).ask(known, request, Rank.SENSORS, Deadline(SystemClock(), 60)), "a slow collection"
+        )
+        until(lambda: bmc.script.sent("GET /redfish/v1/Chassis"))
+        answer = watch.freshness.look(node.uuid, 0.0)
+        until(lambda: watch.freshness.overview().outcomes.get("put off"), 30)
+        assert not answer.done()
+        bmc.let_go.set()
+        slow.result(30)
+        answer.result(30)
+        assert "failed" not in watch.freshness.overview().outcomes
+        assert watch.freshness.overview().open_breakers == 0
 
 
 def test_a_power_fault_is_lifted_when_the_bmc_answers_again(conductor: Conductor, watch: Watch):
