@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("program", ["worker_memory.py"])
+@pytest.mark.parametrize("program", ["worker_memory.py", "slow_sensors.py"])
 def test_the_small_size_passes(program: str):
     argv = [sys.executable, str(Path(__file__).parent / program), "--small"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=110, check=False)
