@@ -53,6 +53,7 @@ class Following:
         written, total = nodes.changed_since(self._conductor.database, math.ceil(now - self._asked_at) + overlap_s)
         self._asked_at = now
         self._uuids.update(node.uuid for node in written)
+        self._uuids.update(self._freshness.all_known())  # a node that we wrote, and that was removed before we read it
         self._place(written)
         if len(self._uuids) != total:  # some were removed
             self._compare(now, members)
