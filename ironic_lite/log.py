@@ -33,6 +33,8 @@ _SECRET: Final = re.compile(
         (?: \\*"[^"]*" | \\*'[^']*' | (?:(?:basic|bearer)\s)?[^\s"',;&}\])\\]+ )""",
     re.IGNORECASE | re.VERBOSE,
 )
+# The last part of the URL that a BMC sends a node's events to.
+_EVENT_TOKEN: Final = re.compile(r"""(/lite/v1/events/[^\s/"']{1,64}/)[^\s/"']+""")
 _URL_SECRET: Final = re.compile(r"(://[^\s/:@]{0,64}:)[^\s/@]{1,256}(?=@)")
 
 
@@ -44,7 +46,7 @@ class conf(Section, name="DEFAULT"):
 
 def masked(text: str) -> str:
     """The text with `***` in place of what a key, a header or a URL says is secret."""
-    return _URL_SECRET.sub(r"\1***", _SECRET.sub(r"\1***", text))
+    return _EVENT_TOKEN.sub(r"\1***", _URL_SECRET.sub(r"\1***", _SECRET.sub(r"\1***", text)))
 
 
 def register() -> None:

@@ -8,6 +8,7 @@ import falcon
 
 from ironic_lite.api import faults
 from ironic_lite.api.lite.conductors import ConductorStatistics
+from ironic_lite.api.lite.events import Events
 from ironic_lite.api.lite.power import ConductorPower, NodePower
 from ironic_lite.api.lite.root import Lite, LiteV1
 from ironic_lite.api.lite.sensors import Sensors
@@ -28,6 +29,7 @@ from ironic_lite.clock import Clock
 from ironic_lite.cluster import transport
 from ironic_lite.cluster.members import Members
 from ironic_lite.db.engine import Database
+from ironic_lite.domain.events import PREFIX as EVENTS_PREFIX
 from ironic_lite.metrics import Histogram
 
 
@@ -64,6 +66,7 @@ def routes(serving: Serving) -> dict[str, Any]:
         "/lite": Lite(),
         "/lite/v1": LiteV1(),
         "/lite/v1/conductors/{host}": ConductorStatistics(serving),
+        f"{EVENTS_PREFIX}/{{uuid}}/{{token}}": Events(serving),
         "/lite/v1/conductors/{host}/power": ConductorPower(serving),
         "/lite/v1/nodes/{ident}/power": NodePower(serving),
         "/lite/v1/nodes/{ident}/sensors": Sensors(serving),

@@ -13,6 +13,7 @@ from ironic_lite.api import metrics, versions
 from ironic_lite.api.caller import Caller
 from ironic_lite.clock import Clock, new_uuid
 from ironic_lite.config import OptionalStr, Section
+from ironic_lite.domain import events
 from ironic_lite.log import request_id
 from ironic_lite.metrics import Histogram
 
@@ -46,8 +47,8 @@ class Reception:
         req.context.began = self._clock.monotonic()
         identity = self._identify(req, resp)
         req.path = plain_path(req.path)
-        if req.path == metrics.PATH:
-            return  # who scrapes knows neither versions nor JSON
+        if req.path == metrics.PATH or is_event(req.path):
+            return  # who scrapes, or sends events, knows neither versions nor what we accept
         resp.set_headers(_VERSION_HEADERS)
         is_ours = req.path == "/lite" or req.path.startswith("/lite/")
         ironic = req.env.get("HTTP_X_OPENSTACK_IRONIC_API_VERSION", _ASSUMED if is_ours else None)
@@ -68,11 +69,13 @@ class Reception:
             raise getattr(resource, "too_new", errors.NotFound)(text)
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: Any, _succeeded: bool) -> None:  # noqa: FBT001  # Falcon's signature
-        """Log the request. The query is left out: it may hold what nobody should read."""
+        """Log the request. The query is left out, and of an event the path too: they may hold what is secret."""
         duration_s = self._clock.monotonic() - req.context.began
         self._durations.observe(duration_s, *metrics.labels(req, resp))
-        level = logging.DEBUG if req.path == metrics.PATH else logging.INFO  # a scraper comes by all the time
-        LOG.log(level, "%s %r %s %.1f ms", req.method, req.path, resp.status_code, duration_s * 1000)
+        event = is_event(req.path)
+        level = logging.DEBUG if event or req.path == metrics.PATH else logging.INFO  # these come all the time
+        path = f"{events.PREFIX}/..." if event else req.path
+        LOG.log(level, "%s %r %s %.1f ms", req.method, path, resp.status_code, duration_s * 1000)
         request_id.set(None)
 
     @staticmethod
@@ -85,6 +88,11 @@ class Reception:
         if given is not None and _GLOBAL_ID.fullmatch(given):
             LOG.info("This request belongs to %s.", given)
         return identity
+
+
+def is_event(path: str) -> bool:
+    """Whether the path is that of an event, or meant to be: then it holds a token."""
+    return path.startswith(f"{events.PREFIX}/")
 
 
 def plain_path(path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ from ironic_lite.domain.node import Node
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.programs import Programs
 from ironic_lite.executors.taskpool import TaskPool
+from ironic_lite.metrics import Sample
 from ironic_lite.usage import Process
 from ironic_lite.web.server import Server
 
@@ -46,7 +47,8 @@ class Work(StrEnum):
 class Conductor:
     """One running conductor. What is kept by node UUID forgets nodes that are gone.
 
-    `process` and `servers` are what statistics ask, beside the pool and the database. `freshness` puts itself there.
+    `process` and `servers` are what statistics ask, beside the pool and the database; `sources` are further ones that
+    Prometheus is told of. `freshness` puts itself there.
     """
 
     freshness: Freshness
@@ -65,6 +67,7 @@ class Conductor:
         self.sensors: Final = Reports()
         self.process: Final = Process(clock)
         self.servers: Final[list[Server]] = []
+        self.sources: Final[list[Callable[[], Iterable[Sample]]]] = []
 
     def owns(self, uuid: str, driver: str, group: str) -> bool:
         """Whether the ring gives the node to this conductor."""

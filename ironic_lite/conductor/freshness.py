@@ -133,10 +133,12 @@ class Freshness:
         """The revision of each node that we have."""
         return {seen.view.uuid: seen.view.revision for seen in self.every()}
 
-    def hint(self, uuid: str) -> None:
-        """Something may have happened to the machine: ask now."""
+    def hint(self, uuid: str) -> float:
+        """Something may have happened to the machine: ask soon. For so many seconds more hints would change nothing."""
         if self._running:
-            IO.call(self._ask_now, uuid)
+            IO.call(self._ask_soon, uuid)
+        seen = self._seen.get(uuid)
+        return seen.hints_rest_s(self._now()) if seen is not None else 0.0
 
     def second_look(self, row: Node | None, uuid: str) -> None:
         """Ask again and let the answer decide, if the row is still to be compared; None if it is not."""
@@ -237,11 +239,13 @@ class Freshness:
             self._lanes.ask_at(seen, now)
         else:
             self._lanes.ask_at(seen, next_turn(seen.view.uuid, now, period_s))
+        if seen.hint_at is not None:  # it came while the BMC was being asked
+            self._lanes.ask_by(seen, seen.hint_at)
 
-    def _ask_now(self, uuid: str) -> None:
+    def _ask_soon(self, uuid: str) -> None:
         seen = self._seen.get(uuid)
-        if seen is not None and seen.view.mode != Mode.NONE:
-            self._lanes.ask_at(seen, self._now())
+        if seen is not None and self._periods_s[seen.view.mode]:
+            self._lanes.ask_by(seen, seen.hinted(self._now()))
 
     def _look_again(self, uuid: str, wanted: bool) -> None:  # noqa: FBT001  # by position, through the loop
         seen = self._seen.get(uuid)
@@ -287,6 +291,7 @@ class Freshness:
 
     async def _visit(self, lane: Lane, seen: Seen) -> None:
         asked, decides, began = seen.view, seen.second_look, self._now()
+        seen.begins(began)
         outcome: Reading | errors.Error
         try:
             outcome = await ask(self._conductor, seen, lane.kind, self._timeout_s)

@@ -66,12 +66,11 @@ class Lanes:
 
     def ask_at(self, seen: Seen, date: float, *, thread: bool = False) -> None:
         """Ask the node at that time, wherever it was to be asked before."""
-        probing = seen.bmc.is_open or seen.view.mode == Mode.RECOVERY
-        lane = self._by_need[thread or seen.view.way.poll is None, probing]
-        if lane is not seen.lane:
-            self.leave(seen)
-            seen.lane = lane
-        lane.pacer.at(seen.view.uuid, date)
+        self._enter(seen, thread=thread).pacer.at(seen.view.uuid, date)
+
+    def ask_by(self, seen: Seen, date: float) -> None:
+        """Ask the node at that time, unless it is to be asked sooner."""
+        self._enter(seen).pacer.by(seen.view.uuid, date)
 
     def leave(self, seen: Seen) -> None:
         """Ask it no more."""
@@ -98,3 +97,12 @@ class Lanes:
         self._haste = min(2 * self._haste, MOST_HASTE) if self._coroutines.pacer.is_behind() else 1
         wanted = int(2 * self._usual_s * self._rate()) * self._haste
         self._room = min(conf.poll_concurrency, max(LEAST_IN_FLIGHT * self._haste, wanted))
+
+    def _enter(self, seen: Seen, *, thread: bool = False) -> Lane:
+        """The lane that is right for the node now; in another one it is asked no more."""
+        probing = seen.bmc.is_open or seen.view.mode == Mode.RECOVERY
+        lane = self._by_need[thread or seen.view.way.poll is None, probing]
+        if lane is not seen.lane:
+            self.leave(seen)
+            seen.lane = lane
+        return lane

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
+from ironic_lite.domain.events import Subscriber
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import NOT_SYNCED, BootMode, Fault, Power
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.breaker import Line
-from ironic_lite.drivers.interfaces import Reading
+from ironic_lite.drivers.interfaces import Reading, Subscribed
+
+# Between two questions that hints set off: a BMC may send an event for each of our requests.
+HINTS_REST_S: Final = 5.0
 
 
 class Mode(StrEnum):
@@ -35,12 +40,14 @@ class Mode(StrEnum):
 class Way(msgspec.Struct, frozen=True):
     """How a node's BMC is asked. With `poll` that is done on the loop; without it, by a thread.
 
-    `address` says which nodes have a BMC in common. `problem` is why it can't be asked at all.
+    `address` says which nodes have a BMC in common. `problem` is why it can't be asked at all. `keep` sees to the
+    subscription to its events, if it may have any.
     """
 
     info: int  # the hash of what it was worked out of
     address: str
     poll: Callable[[Deadline], Awaitable[Reading]] | None = None
+    keep: Callable[[Subscriber, Deadline], Awaitable[Subscribed]] | None = None
     problem: errors.Error | None = None
 
 
@@ -75,7 +82,8 @@ class Bmc(Line):
             return True
         if self._waiting is None:
             self._waiting = deque()
-        self._waiting.append(uuid)
+        if uuid not in self._waiting:
+            self._waiting.append(uuid)
         return False
 
     def leave(self) -> str | None:
@@ -90,10 +98,12 @@ class Seen:
     """A node and what its BMC told. `at` is a time of the loop, None before the first answer; written on the loop."""
 
     __slots__ = (
+        "_hints_rest_until",
         "at",
         "bmc",
         "by",
         "failures",
+        "hint_at",
         "lane",
         "problem",
         "reading",
@@ -114,6 +124,23 @@ class Seen:
         self.second_look = False  # the next answer decides
         self.lane: Any = None
         self.waiters: list[concurrent.futures.Future[Any]] | None = None
+        self.hint_at: float | None = None  # when a hint wants it asked
+        self._hints_rest_until = -math.inf
+
+    def hinted(self, now: float) -> float:
+        """When to ask because of a hint: at once, but for those of a storm, which are all answered by one question."""
+        if self.hint_at is None:
+            self.hint_at = max(now, self._hints_rest_until)
+        return self.hint_at
+
+    def begins(self, now: float) -> None:
+        """A question begins: it serves the hint that is due, and what comes from here on needs another one."""
+        if self.hint_at is not None and self.hint_at <= now:
+            self.hint_at, self._hints_rest_until = None, now + HINTS_REST_S
+
+    def hints_rest_s(self, now: float) -> float:
+        """For how long further hints change nothing, once there was one. May be asked by any thread."""
+        return max(0.0, self._hints_rest_until - now)
 
 
 def view(node: Node, known: View | None, *, threads: bool) -> View:
@@ -145,7 +172,9 @@ def _way(node: Node, info: int, *, threads: bool) -> Way:
         return Way(info, node.uuid, problem=exc)
     if target is None:
         return Way(info, node.uuid)
-    return Way(info, target.address, None if threads else functools.partial(driver.poll, target))
+    poll = None if threads else functools.partial(driver.poll, target)
+    keep = functools.partial(driver.keep_subscription, target) if hasattr(driver, "keep_subscription") else None
+    return Way(info, target.address, poll, keep)
 
 
 def mode(node: Node) -> Mode:

@@ -34,6 +34,7 @@ from ironic_lite.conductor import (
     sensors,
     sightings,
     statistics,
+    subscriptions,
     survey,
     validation,
 )
@@ -55,7 +56,7 @@ from ironic_lite.web.tls import TLS
 LOG = logging.getLogger(__name__)
 
 # Importing these modules is what makes their functions callable; the tuple says so to readers and linters.
-METHODS = (boot, power, provision, sensors, sightings, statistics, validation)
+METHODS = (boot, power, provision, sensors, sightings, statistics, subscriptions, validation)
 INTERRUPT_BEFORE_S = 5.0
 RPC_DRAIN_S = 5.0
 METRICS_DRAIN_S = 0.5

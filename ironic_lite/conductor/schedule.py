@@ -11,6 +11,7 @@ from ironic_lite.conductor.freshness import Freshness
 from ironic_lite.conductor.freshness import conf as freshness_conf
 from ironic_lite.conductor.sensing import Sensing
 from ironic_lite.conductor.strain import Strain
+from ironic_lite.conductor.subscriptions import Subscriptions
 from ironic_lite.db import nodes
 from ironic_lite.executors.pacing import PaceStats
 from ironic_lite.executors.recurring import Recurring
@@ -27,6 +28,7 @@ class Schedule:
         self._following = Following(conductor, self._freshness)
         self._sensing = Sensing(conductor, collector)
         self._freshness.followers.append(self._sensing.place)
+        self._subscriptions = Subscriptions(conductor)
         self._strain = Strain(conductor.pool.stats, self._lanes, conductor.clock)
 
     def rows(self) -> list[Recurring]:
@@ -35,6 +37,7 @@ class Schedule:
         return [
             Recurring("following", _following_interval_s, self._following.turn, kind),
             Recurring("house-keeping", lambda: HOUSE_KEEPING_S, self._keep_house, kind),
+            Recurring("event subscriptions", self._subscriptions.interval_s, self._subscriptions.turn, kind),
         ]
 
     def start(self) -> None:
@@ -48,6 +51,7 @@ class Schedule:
         """Visit nobody any more; visits that take a thread end by themselves."""
         self._freshness.stop()
         self._sensing.stop()
+        self._subscriptions.stop()
 
     def _lanes(self) -> tuple[PaceStats, ...]:
         return *self._freshness.lanes(), *self._sensing.lanes()

@@ -75,6 +75,7 @@ def registry(conductor: Conductor, bmc_waits: BMCWaits) -> Registry:
     made.add(lambda: (sample for server in conductor.servers for sample in server.stats().samples()))
     made.add(lambda: conductor.database.connections().samples())
     made.add(bmc_waits.samples)
+    made.add(lambda: (sample for source in conductor.sources for sample in source()))
     made.add(lambda: (sample for loop in contact.IO.stats() for sample in loop.samples()))
     made.add(lambda: conductor.freshness.overview().samples())
     made.add(dropped.samples)

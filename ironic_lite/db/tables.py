@@ -157,6 +157,13 @@ class NodeHistory(_Row):
     user = sa.Column(sa.String(64), nullable=True)
 
 
+class ServiceKeys(_Row):
+    """A secret that all processes of a cluster share, by what it is for."""
+
+    name = sa.Column(sa.String(64), nullable=False, unique=True)
+    secret = sa.Column(sa.String(64), nullable=False)
+
+
 nodes: Final = sa.Table("nodes", metadata, Nodes)
 # By what a conductor asks which nodes changed lately.
 sa.Index("ix_nodes_updated_at", nodes.c.updated_at)
@@ -164,3 +171,4 @@ sa.Index("ix_nodes_created_at", nodes.c.created_at)
 ports: Final = sa.Table("ports", metadata, Ports)
 conductors: Final = sa.Table("conductors", metadata, Conductors)
 node_history: Final = sa.Table("node_history", metadata, NodeHistory)
+keys: Final = sa.Table("service_keys", metadata, ServiceKeys)

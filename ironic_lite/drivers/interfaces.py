@@ -8,11 +8,13 @@ of `errors.py` (or `UnsupportedByDriver`, `InvalidDriverInfo`) when it cannot do
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
 
 from ironic_lite.clock import Deadline
+from ironic_lite.domain.events import Subscriber
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, BootMode, Power, PowerTarget
 
@@ -106,6 +108,29 @@ class PowerPoller(Protocol):
 
     async def poll(self, target: Any, deadline: Deadline) -> Reading:
         """Ask the BMC once, on `contact.IO` alone, by the deadline. Raises the `BMC...` errors and `NeedsThread`."""
+
+
+class Subscribed(StrEnum):
+    """How a BMC and we stand, as to its events."""
+
+    ALREADY = "already"
+    ANEW = "anew"
+    REFUSED = "refused"
+    NOT = "not"
+
+
+class EventSource(Protocol):
+    """What a power interface offers besides, if its BMC can tell of what happens to the machine."""
+
+    def target(self, node: Node) -> PollTarget:
+        """As for a `PowerPoller`."""
+
+    async def keep_subscription(self, target: Any, subscriber: Subscriber, deadline: Deadline) -> Subscribed:
+        """See to it that the subscription is as the subscriber wants it, on `contact.IO` alone.
+
+        `REFUSED` if the BMC cannot do that for us, all its slots taken or whatever else; `NOT` if there is to be none.
+        Raises the `BMC...` errors, by the deadline.
+        """
 
 
 class ManagementInterface(Protocol):

@@ -15,7 +15,7 @@ from ironic_lite import config
 from ironic_lite.api.app import application
 from ironic_lite.api.serving import Serving
 from ironic_lite.api.workers import Workers
-from ironic_lite.clock import SystemClock
+from ironic_lite.clock import Clock, SystemClock
 from ironic_lite.cluster.members import Members
 from ironic_lite.cluster.rpc import Method
 from ironic_lite.cluster.transport import Conductors, Credentials
@@ -61,9 +61,13 @@ class Service:
         conductors.register(self.database, row)
         self.members = Members(self.database, SystemClock())
         self.conductors = NotingConductors(self.members)
+        self.serve(SystemClock())
+
+    def serve(self, clock: Clock) -> None:
+        """Begin anew, by that clock."""
         workers = Workers(Registry("api"))
-        self.app_parts = Serving(self.database, self.members, self.conductors, SystemClock(), workers)
-        self.app = application(self.database, self.members, self.conductors, SystemClock(), workers)
+        self.app_parts = Serving(self.database, self.members, self.conductors, clock, workers)
+        self.app = application(self.database, self.members, self.conductors, clock, workers)
         self.client = falcon.testing.TestClient(_linted(self.app))
 
     def ask(  # a request has that many parts

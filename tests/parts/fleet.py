@@ -20,6 +20,7 @@ from ironic_lite.fleet.server import Bmc
 
 USERNAME = "admin"
 PASSWORD = "fleet-secret"
+SUBSCRIPTIONS = "/redfish/v1/EventService/Subscriptions"
 START_S = 30.0
 STOP_S = 10.0
 
@@ -87,6 +88,19 @@ class FleetProcess:
         """How often the BMC was asked since its counts were cleared, by "METHOD kind"."""
         requests: dict[str, int] = self.ask(bmc, "GET", "/fleet/counts").document["requests"]
         return requests
+
+    def subscriptions(self, bmc: Bmc) -> dict[str, str]:
+        """Where the BMC sends its events: destination by path."""
+        members = self.ask(bmc, "GET", SUBSCRIPTIONS).document["Members"]
+        answers = {member["@odata.id"]: self.ask(bmc, "GET", member["@odata.id"]) for member in members}
+        return {path: one.document["Destination"] for path, one in answers.items() if one.status != 404}
+
+    def subscribe(self, bmc: Bmc, destination: str, context: str = "") -> str:
+        """Have events sent there, as somebody else; the path of the subscription."""
+        body = {"Destination": destination, "Protocol": "Redfish", "Context": context}
+        answer = self.ask(bmc, "POST", SUBSCRIPTIONS, body)
+        assert answer.status == 201, answer
+        return answer.headers["location"]
 
     def clear_counts(self, bmc: Bmc) -> None:
         """Begin to count anew."""

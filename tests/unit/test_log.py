@@ -106,6 +106,11 @@ def test_a_log_file_gets_the_same_lines(tmp_path: Path) -> None:
         ("secret_key = 'a' and agent_secret_token=b", "secret_key = *** and agent_secret_token=***"),
         ("mysql+pymysql://ironic:pa55@db/ironic", "mysql+pymysql://ironic:***@db/ironic"),
         ("https://bmc1:8000/redfish/v1", None),
+        (
+            "no {'url': 'http://h/lite/v1/events/1b4e-28ba/aB3_-x'} there",
+            "no {'url': 'http://h/lite/v1/events/1b4e-28ba/***'} there",
+        ),
+        ("POST /lite/v1/events/{uuid}", None),
         ("<password>", None),
     ],
 )

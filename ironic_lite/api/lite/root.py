@@ -14,6 +14,7 @@ from ironic_lite.api.caller import Caller
 RESOURCES: Final = {
     "conductor": "/lite/v1/conductors/{host}",
     "conductor_power": "/lite/v1/conductors/{host}/power",
+    "node_events": "/lite/v1/events/{uuid}/{token}",
     "node_power": "/lite/v1/nodes/{ident}/power",
     "node_sensors": "/lite/v1/nodes/{ident}/sensors",
 }

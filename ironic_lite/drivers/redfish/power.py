@@ -10,11 +10,12 @@ from sushy.resources.system import system as sushy_system
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
+from ironic_lite.domain.events import Subscriber
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import Power, PowerTarget
 from ironic_lite.drivers.contact import Rank
-from ironic_lite.drivers.interfaces import Attempt, Reading
-from ironic_lite.drivers.redfish import client, poll
+from ironic_lite.drivers.interfaces import Attempt, Reading, Subscribed
+from ironic_lite.drivers.redfish import client, events, poll
 from ironic_lite.drivers.redfish.account import PROPERTIES, account
 from ironic_lite.drivers.settling import settle
 
@@ -59,6 +60,9 @@ class RedfishPower:
 
     def target(self, node: Node) -> poll.Target:
         return poll.Target.of(node)
+
+    async def keep_subscription(self, target: poll.Target, subscriber: Subscriber, deadline: Deadline) -> Subscribed:
+        return await events.keep(target, subscriber, deadline)
 
     async def poll(self, target: poll.Target, deadline: Deadline) -> Reading:
         return await poll.poll(target, deadline)
