@@ -125,7 +125,10 @@ class Pacer:
 
     def _arm(self) -> None:
         """Wake up at the tick that follows the earliest date."""
-        date = math.ceil(max(self._heap[0][0], self._loop.time()) / TICK_S) * TICK_S
+        now = self._loop.time()
+        date = math.ceil(max(self._heap[0][0], now) / TICK_S) * TICK_S
+        if date <= now:  # by rounding, or because this is a tick that left something over
+            date += TICK_S
         if self._timer is not None:
             if self._timer.when() <= date:
                 return
@@ -169,7 +172,7 @@ class Pacer:
         del self._running[thing]
         date = self._dates.pop(thing, None)
         if date is not None:
-            self.at(thing, date)  # anew: what the heap had may be gone
+            self.at(thing, max(date, self._loop.time()))  # anew: what the heap had may be gone
         if self._heap:
             self._begin_due(1)
 
