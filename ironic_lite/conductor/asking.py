@@ -20,7 +20,7 @@ async def ask(conductor: Conductor, seen: Seen, kind: Work | None, longest_s: fl
     """
     asked = seen.view
     if asked.way.problem is not None:
-        raise asked.way.problem
+        raise asked.way.problem.with_traceback(None)  # or it would remember each time
     if kind is None and asked.way.poll is not None:
         return await asked.way.poll(Deadline(conductor.clock, seen.bmc.timeout_s(longest_s)))
     kind = kind or Work.POWER_SYNC

@@ -36,15 +36,13 @@ class SharedFate:
 
     def late(self, now: float, lag_s: float) -> None:
         """The loop was so late."""
+        self._forget(now)
         if lag_s > LATE_S:
             self._begin(now, f"our own loop was {lag_s:.1f} s late")
 
     def is_ours(self, began: float, now: float) -> bool:
         """Whether what failed at `began` is put down to us. Known for sure once `WINDOW_S` have passed since."""
         self._forget(now)
-        if self._told and now >= self._ours_until:
-            self._told = False
-            LOG.warning("The BMCs answer again as they did.")
         return began < self._ours_until
 
     def _begin(self, now: float, what: str) -> None:
@@ -60,5 +58,9 @@ class SharedFate:
             )
 
     def _forget(self, now: float) -> None:
+        """What was, is over after its window."""
+        if self._told and now >= self._ours_until:
+            self._told = False
+            LOG.warning("The BMCs answer again as they did.")
         while self._visits and self._visits[0][0] <= now - WINDOW_S:
             self._failed -= self._visits.popleft()[1]

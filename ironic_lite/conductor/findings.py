@@ -23,12 +23,12 @@ class Findings:
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
-        self._new: dict[str, Reading] = {}
+        self._new: dict[str, tuple[int, Reading]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def settle(self, uuid: str, news: Reading) -> None:
-        """Have it written, or acted upon: the fields that are not None."""
-        self._new[uuid] = news
+    def settle(self, uuid: str, revision: int, news: Reading) -> None:
+        """Have it written, or acted upon: the fields that are not None, of a row that was in that revision."""
+        self._new[uuid] = revision, news
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
 

@@ -50,19 +50,23 @@ class Following:
             self._compare(now, members)
             return
         overlap_s = Limits(database_conf.statement_timeout).idle_s
+        known = self._freshness.all_known()
         written, total = nodes.changed_since(self._conductor.database, math.ceil(now - self._asked_at) + overlap_s)
         self._asked_at = now
         self._uuids.update(node.uuid for node in written)
         self._uuids.update(self._freshness.all_known())  # a node that we wrote, and that was removed before we read it
         self._place(written)
-        if len(self._uuids) != total:  # some were removed
+        made_anew = any(node.revision < known.get(node.uuid, 0) for node in written)
+        if made_anew or len(self._uuids) != total:  # some were removed
             self._compare(now, members)
 
     def _compare(self, now: float, members: object) -> None:
+        known = self._freshness.all_known()  # before the table is read: what we write meanwhile is not older than that
         table = nodes.revisions(self._conductor.database)
         owned = {uuid: revision for uuid, revision, driver, group in table if self._owns(uuid, driver, group)}
-        known = self._freshness.all_known()
-        self._freshness.place([], gone=known.keys() - owned.keys())
+        # A revision that went back is of another node, which was given the UUID of one that was removed.
+        gone = [uuid for uuid, revision in known.items() if owned.get(uuid, -1) < revision]
+        self._freshness.place([], gone=gone)
         unknown = [uuid for uuid, revision in owned.items() if known.get(uuid) != revision]
         for first in range(0, len(unknown), CHUNK):
             self._place(nodes.some(self._conductor.database, unknown[first : first + CHUNK]))

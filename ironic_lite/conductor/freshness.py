@@ -213,6 +213,8 @@ class Freshness:
         if new.mode != old.mode or new.way is not old.way:
             # Whoever has had it is done: see what it is now.
             self._plan(seen, at_once=True)
+        if new.way is not old.way and new.mode != Mode.NONE:  # mended, maybe: the pause is over
+            self._lanes.ask_by(seen, self._now())
 
     def _bmc(self, address: str) -> Bmc:
         bmc = self._bmcs.get(address)
@@ -234,11 +236,11 @@ class Freshness:
             return
         now = self._now()
         if seen.bmc.is_open:
-            self._lanes.ask_at(seen, now + seen.bmc.pause_s(period_s))
+            self._lanes.ask_by(seen, now + seen.bmc.pause_s(period_s))
         elif at_once and seen.view.mode == Mode.SYNC:
-            self._lanes.ask_at(seen, now)
+            self._lanes.ask_by(seen, now)
         else:
-            self._lanes.ask_at(seen, next_turn(seen.view.uuid, now, period_s))
+            self._lanes.ask_by(seen, next_turn(seen.view.uuid, now, period_s))
         if seen.hint_at is not None:  # it came while the BMC was being asked
             self._lanes.ask_by(seen, seen.hint_at)
 
@@ -254,18 +256,20 @@ class Freshness:
         seen.suspect = False
         if wanted and seen.view.mode == Mode.SYNC:
             seen.second_look = True
-            self._lanes.ask_at(seen, self._now())
+            self._lanes.ask_by(seen, self._now())
 
     def _answer_when_seen(self, uuid: str, max_age_s: float, answer: concurrent.futures.Future[Seen]) -> None:
         seen = self._seen.get(uuid)
-        if seen is None:
+        if not self._running:
+            answer.set_exception(errors.Stopping(what="The power sync"))
+        elif seen is None:
             answer.set_exception(errors.NodeNotFound(node=uuid))
         elif seen.at is not None and self._now() - seen.at <= max_age_s and seen.bmc.failures == 0:
             answer.set_result(seen)
         else:
             seen.waiters = [*(seen.waiters or ()), answer]
             if seen.lane is None or not seen.lane.pacer.visits(uuid):
-                self._lanes.ask_at(seen, self._now())
+                self._lanes.ask_by(seen, self._now())
 
     def _tell(self, seen: Seen, problem: BaseException | None = None) -> None:
         """Let those go on who wait for the answer."""
@@ -277,17 +281,23 @@ class Freshness:
     async def _ask_in_turn(self, lane: Lane, uuid: str) -> None:
         """One question, and what comes of it."""
         seen = self._seen.get(uuid)
-        if seen is None or (seen.view.mode == Mode.NONE and not seen.waiters):
+        if seen is None or not seen.is_wanted:
             return
         bmc = seen.bmc
+        if not lane.suits(seen):
+            self._lanes.ask_by(seen, self._now(), thread=lane.kind is not None)
+            return
         if not bmc.enter(uuid):
+            if period_s := self._periods_s[seen.view.mode]:
+                self._lanes.ask_by(seen, next_turn(uuid, self._now(), period_s))  # at the latest
             return
         try:
             await self._visit(lane, seen)
         finally:
-            following = self._seen.get(bmc.leave() or "")
-            if following is not None:
-                self._lanes.ask_at(following, self._now())
+            bmc.leave()
+            following = (self._seen.get(other) for other in bmc.following())
+            if (waits := next((one for one in following if one is not None and one.is_wanted), None)) is not None:
+                self._lanes.ask_by(waits, self._now())
 
     async def _visit(self, lane: Lane, seen: Seen) -> None:
         asked, decides, began = seen.view, seen.second_look, self._now()
@@ -296,11 +306,11 @@ class Freshness:
         try:
             outcome = await ask(self._conductor, seen, lane.kind, self._timeout_s)
         except NeedsThread:
-            self._lanes.ask_at(seen, self._now(), thread=True)
+            self._lanes.ask_by(seen, self._now(), thread=True)
             return
         except (errors.Unavailable, errors.BMCEngaged):  # it was not asked, which says nothing of it
             self._outcomes["put off"] += 1
-            self._lanes.ask_at(seen, self._now() + AGAIN_S, thread=lane.kind is not None)
+            self._lanes.ask_by(seen, self._now() + AGAIN_S, thread=lane.kind is not None)
             return
         except errors.NodeNotFound:
             self._forget(asked.uuid)
@@ -312,7 +322,7 @@ class Freshness:
         self._lanes.took(self._now() - began)
         if seen.view is not asked:  # the answer may be of before: it counts for nothing
             self._outcomes["stale"] += 1
-            self._lanes.ask_at(seen, self._now())
+            self._lanes.ask_by(seen, self._now())
             return
         if isinstance(outcome, Reading):
             seen.by = lane.pacer.name
@@ -328,20 +338,22 @@ class Freshness:
         self._outcomes["answered"] += 1
         seen.at, seen.reading, seen.failures, seen.problem = now, reading, 0, None
         if was_open:
-            self._answers_again(bmc)
+            self._answers_again(seen)
         self._plan(seen)
         if seen.view.mode == Mode.RECOVERY:
             if reading.power is not None:
-                self._findings.hand_over(Work.POWER_RECOVERY, powersync.recover, seen.view.uuid, reading)
+                self._findings.hand_over(
+                    Work.POWER_RECOVERY, powersync.recover, seen.view.uuid, seen.view.revision, reading
+                )
         elif seen.view.mode == Mode.SYNC:
             self._compare(seen, reading, decides=decides)
         self._tell(seen)
 
-    def _answers_again(self, bmc: Bmc) -> None:
-        """The breaker is closed: all its nodes come back at once."""
+    def _answers_again(self, answered: Seen) -> None:
+        """The breaker is closed: the other nodes of this BMC come back at once."""
+        LOG.info("The BMC at %s answers again.", answered.view.way.address)
         for seen in self._seen.values():
-            if seen.bmc is bmc:
-                LOG.info("The BMC at %s answers again.", seen.view.way.address)
+            if seen.bmc is answered.bmc and seen is not answered:
                 self._plan(seen, at_once=True)
 
     def _compare(self, seen: Seen, reading: Reading, *, decides: bool) -> None:
@@ -358,7 +370,7 @@ class Freshness:
             del found["power"]
         if found:
             told = {"power": None, "boot_mode": None, "health": None} | found
-            self._findings.settle(seen.view.uuid, Reading(**told))
+            self._findings.settle(seen.view.uuid, seen.view.revision, Reading(**told))
 
     def _failed(self, seen: Seen, problem: errors.Error) -> None:
         if isinstance(problem, errors.BMCUnreachable):

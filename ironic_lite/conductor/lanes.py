@@ -30,11 +30,19 @@ class conf(Section, name="conductor"):
 
 
 class Lane:
-    """One way to ask. `kind` is the pool's, for those that take a thread."""
+    """One way to ask. `kind` is the pool's, for those that take a thread; `probes`: it is for BMCs that fail."""
 
-    def __init__(self, name: str, kind: Work | None, limit: Callable[[], int], lanes: Lanes) -> None:
-        self.kind = kind
+    def __init__(self, name: str, kind: Work | None, limit: Callable[[], int], lanes: Lanes, *, probes: bool) -> None:
+        self.kind, self._probes = kind, probes
         self.pacer = Pacer(name, functools.partial(lanes.visit, self), limit, lanes.tick)
+
+    def suits(self, seen: Seen) -> bool:
+        """Whether the node is still to be asked here: its BMC may have failed, or answered, since it was planned."""
+        return self._probes == _is_probed(seen)
+
+
+def _is_probed(seen: Seen) -> bool:
+    return seen.bmc.is_open or seen.view.mode == Mode.RECOVERY
 
 
 class Lanes:
@@ -56,21 +64,23 @@ class Lanes:
         self._haste = 1
         self._room = LEAST_IN_FLIGHT
         pool = conductor.pool
-        self._coroutines = Lane("coroutines", None, lambda: self._room, self)
+        self._coroutines = Lane("coroutines", None, lambda: self._room, self, probes=False)
         self._by_need = {  # (takes a thread, probes)
             (False, False): self._coroutines,
-            (False, True): Lane("probes", None, lambda: PROBES, self),
-            (True, False): Lane("threads", Work.POWER_SYNC, lambda: pool.cap(Work.POWER_SYNC), self),
-            (True, True): Lane("probing threads", Work.POWER_RECOVERY, lambda: pool.cap(Work.POWER_RECOVERY), self),
+            (False, True): Lane("probes", None, lambda: PROBES, self, probes=True),
+            (True, False): Lane("threads", Work.POWER_SYNC, lambda: pool.cap(Work.POWER_SYNC), self, probes=False),
+            (True, True): Lane(
+                "probing threads", Work.POWER_RECOVERY, lambda: pool.cap(Work.POWER_RECOVERY), self, probes=True
+            ),
         }
 
-    def ask_at(self, seen: Seen, date: float, *, thread: bool = False) -> None:
-        """Ask the node at that time, wherever it was to be asked before."""
-        self._enter(seen, thread=thread).pacer.at(seen.view.uuid, date)
-
-    def ask_by(self, seen: Seen, date: float) -> None:
-        """Ask the node at that time, unless it is to be asked sooner."""
-        self._enter(seen).pacer.by(seen.view.uuid, date)
+    def ask_by(self, seen: Seen, date: float, *, thread: bool = False) -> None:
+        """Ask the node at that time, unless it is asked sooner; in the lane that is right for it now."""
+        lane = self._by_need[thread or seen.view.way.poll is None, _is_probed(seen)]
+        if lane is not seen.lane:
+            self.leave(seen)
+            seen.lane = lane
+        lane.pacer.by(seen.view.uuid, date)
 
     def leave(self, seen: Seen) -> None:
         """Ask it no more."""
@@ -97,12 +107,3 @@ class Lanes:
         self._haste = min(2 * self._haste, MOST_HASTE) if self._coroutines.pacer.is_behind() else 1
         wanted = int(2 * self._usual_s * self._rate()) * self._haste
         self._room = min(conf.poll_concurrency, max(LEAST_IN_FLIGHT * self._haste, wanted))
-
-    def _enter(self, seen: Seen, *, thread: bool = False) -> Lane:
-        """The lane that is right for the node now; in another one it is asked no more."""
-        probing = seen.bmc.is_open or seen.view.mode == Mode.RECOVERY
-        lane = self._by_need[thread or seen.view.way.poll is None, probing]
-        if lane is not seen.lane:
-            self.leave(seen)
-            seen.lane = lane
-        return lane

@@ -9,8 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import math
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from enum import StrEnum
 from typing import Any, Final
 
@@ -73,25 +72,30 @@ class Bmc(Line):
     def __init__(self) -> None:
         super().__init__()
         self._asked = False
-        self._waiting: deque[str] | None = None  # most BMCs have one node
+        self._waiting: dict[str, None] | None = None  # each node once, in their order; most BMCs have one node
 
     def enter(self, uuid: str) -> bool:
         """Whether the node may be asked now; else it has its turn later."""
-        if not self._asked:
-            self._asked = True
-            return True
-        if self._waiting is None:
-            self._waiting = deque()
-        if uuid not in self._waiting:
-            self._waiting.append(uuid)
-        return False
+        if self._asked:
+            self._waiting = self._waiting or {}
+            self._waiting[uuid] = None
+            return False
+        if self._waiting:
+            self._waiting.pop(uuid, None)
+        self._asked = True
+        return True
 
-    def leave(self) -> str | None:
-        """The node was asked. Whose turn it is."""
+    def leave(self) -> None:
+        """The node was asked."""
         self._asked = False
-        following = self._waiting.popleft() if self._waiting else None
-        self._waiting = self._waiting or None
-        return following
+
+    def following(self) -> Iterator[str]:
+        """Whose turn it is, as long as nobody takes it."""
+        while self._waiting:
+            uuid = next(iter(self._waiting))
+            del self._waiting[uuid]
+            yield uuid
+        self._waiting = None
 
 
 class Seen:
@@ -126,6 +130,11 @@ class Seen:
         self.waiters: list[concurrent.futures.Future[Any]] | None = None
         self.hint_at: float | None = None  # when a hint wants it asked
         self._hints_rest_until = -math.inf
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody wants it asked."""
+        return self.view.mode != Mode.NONE or bool(self.waiters)
 
     def hinted(self, now: float) -> float:
         """When to ask because of a hint: at once, but for those of a storm, which are all answered by one question."""

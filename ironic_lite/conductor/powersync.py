@@ -68,12 +68,16 @@ def _look_again(conductor: Conductor, uuid: str) -> None:
     conductor.freshness.second_look(node, uuid)
 
 
-def settle(conductor: Conductor, told: Mapping[str, Reading]) -> None:
-    """Write what is new about many nodes in one transaction; bring machines back whose power is to be forced."""
+def settle(conductor: Conductor, told: Mapping[str, tuple[int, Reading]]) -> None:
+    """Write what is new about many nodes in one transaction; bring machines back whose power is to be forced.
+
+    With each reading comes the revision of the row for which the BMC was asked.
+    """
     changes = []
     for node in nodes.some(conductor.database, list(told)):
-        news = _news(node, told[node.uuid])
-        if not news or mode(node) is not Mode.SYNC or not _is_ours(conductor, node):
+        revision, reading = told[node.uuid]
+        news = _news(node, reading)
+        if not _is_as_asked(conductor, node, revision, Mode.SYNC) or not news:
             continue
         if "power_state" in news and _forces(node):
             _bring_back(conductor, node, news)
@@ -145,10 +149,10 @@ def give_up(conductor: Conductor, uuid: str, failures: int, problem: errors.Erro
     _write_locked(conductor, node, "power sync", Result(changes, Event("power", "ERROR", text)))
 
 
-def recover(conductor: Conductor, uuid: str, reading: Reading) -> None:
+def recover(conductor: Conductor, uuid: str, revision: int, reading: Reading) -> None:
     """End the maintenance of a node whose BMC answers again."""
     node = _to_compare(conductor, uuid, Mode.RECOVERY)
-    if node is None or conductor.pool.draining:
+    if node is None or not _is_as_asked(conductor, node, revision, Mode.RECOVERY) or conductor.pool.draining:
         return
     text = f'The BMC answers again: the machine is "{reading.power}", and maintenance ends.'
     changes = {
@@ -170,6 +174,16 @@ def _to_compare(conductor: Conductor, uuid: str, wanted: Mode) -> Node | None:
     """The node as it is now, if it still is in that mode and ours."""
     found = nodes.some(conductor.database, [uuid])
     return found[0] if found and mode(found[0]) is wanted and _is_ours(conductor, found[0]) else None
+
+
+def _is_as_asked(conductor: Conductor, node: Node, revision: int, wanted: Mode) -> bool:
+    """Whether the answer still tells of the node; if its row is another one by now, its BMC is asked anew."""
+    if mode(node) is not wanted or not _is_ours(conductor, node):
+        return False
+    if node.revision != revision:
+        conductor.freshness.place([node])
+        conductor.freshness.hint(node.uuid)
+    return node.revision == revision
 
 
 def _is_ours(conductor: Conductor, node: Node) -> bool:

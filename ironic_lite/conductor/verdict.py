@@ -54,10 +54,9 @@ class Verdicts:
         self._timer = None
         now = self._clock.monotonic()
         wait_s = WINDOW_S if self._nodes() >= AT_LEAST else 0.0
-        while self._accused and self._accused[0][0] <= now - wait_s:
+        while self._accused and self._accused[0][0] + wait_s <= now:
             at, seen, problem = self._accused.popleft()
             if not self._fate.is_ours(at, now):
                 self._convict(seen, problem)
         if self._accused:
-            left_s = self._accused[0][0] + wait_s - now
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._judge)
+            self._timer = asyncio.get_running_loop().call_at(self._accused[0][0] + wait_s, self._judge)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -197,7 +198,7 @@ def change_each(database: Database, changes: Sequence[tuple[str, int, Mapping[st
     """
     changed = set()
     with database.write() as connection:
-        for uuid, revision, values in changes:
+        for uuid, revision, values in sorted(changes, key=itemgetter(0)):  # in one order, so that two never cross
             statement = _update("unseen", tuple(sorted(values)))
             if connection.execute(statement, _bound(values) | {"node": uuid, "seen": revision}).rowcount == 1:
                 changed.add(uuid)
