@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("program", ["worker_memory.py", "slow_sensors.py"])
+PROGRAMS = ["worker_memory.py", "slow_sensors.py", "flips.py", "flips.py --forces --engine=threads"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_the_small_size_passes(program: str):
-    argv = [sys.executable, str(Path(__file__).parent / program), "--small"]
+    name, *arguments = program.split()
+    argv = [sys.executable, str(Path(__file__).parent / name), "--small", *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
