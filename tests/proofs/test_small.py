@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 PROGRAMS = ["worker_memory.py", "slow_sensors.py", "flips.py", "flips.py --forces --engine=threads"]
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from ironic_lite import config
-from ironic_lite.clock import SystemClock
+from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.conductor import powersync
 from ironic_lite.conductor.context import Conductor
+from ironic_lite.conductor.picture import Way
 from ironic_lite.db import conductors, nodes
 from ironic_lite.db.nodes import Hold
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import Power
-from ironic_lite.drivers.interfaces import Reading
+from ironic_lite.drivers.contact import IO
+from ironic_lite.drivers.interfaces import NeedsThread, Reading
 from tests.builders import a_node, a_row
 from tests.parts.watching import Watch
 
@@ -110,6 +113,32 @@ def test_an_answer_of_before_somebody_changed_the_row_writes_nothing(
         after = nodes.get(conductor.database, node.uuid)
         assert after.power_state == "power on"
         assert after.revision <= before.revision + 2, "at most the recovery of what the BMC says now"
+
+
+def test_a_bmc_that_needs_a_thread_is_asked_by_one_and_tried_on_the_loop_each_time(conductor: Conductor, watch: Watch):
+    node = synced(conductor)
+    watch.follow()
+    tried = list[Deadline]()
+
+    async def poll(deadline: Deadline) -> Reading:
+        tried.append(deadline)
+        raise NeedsThread
+
+    view = watch.freshness.known(node.uuid)
+    assert view is not None
+    IO.call(
+        watch.freshness._place,
+        [msgspec.structs.replace(view, revision=1, way=Way(1, "somewhere", poll), node=None)],
+        [],
+    )
+    watch.settle()
+    for times in (2, 3):
+        assert watch.look(node) is None
+        seen = watch.freshness.seen(node.uuid)
+        assert seen is not None
+        assert seen.by == "threads"
+        assert len(tried) == times
+    assert [lane.running for lane in watch.freshness.lanes()] == [0, 0, 0, 0]
 
 
 def test_the_whole_table_is_compared_now_and_then(conductor: Conductor, watch: Watch):

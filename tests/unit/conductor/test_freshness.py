@@ -45,8 +45,7 @@ def gaps(bmc: VirtualBmc, since: float, until: float) -> list[float]:
     return [after - before for before, after in itertools.pairwise(times)]
 
 
-@pytest.mark.parametrize("fault", ["refuses", "hangs"])
-@pytest.mark.parametrize("dead", [200, 350])
+@pytest.mark.parametrize(("dead", "fault"), [(200, "refuses"), (350, "hangs")])
 def test_dead_ones_put_off_nobody_and_end_in_few_places(play: Callable[[Scenario], None], dead: int, fault: str):
     async def scenario(fleet: VirtualFleet) -> None:
         fleet.add(1000)
