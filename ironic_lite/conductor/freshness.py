@@ -382,17 +382,18 @@ class Freshness:
         self._verdicts.failed(seen, problem)
 
     def _convict(self, seen: Seen, problem: errors.Error) -> None:
-        if self._seen.get(seen.view.uuid) is not seen:
+        view, was_open = seen.view, seen.bmc.is_open
+        if self._seen.get(view.uuid) is not seen:
             return
         seen.failures += 1
-        was_open = seen.bmc.is_open
         seen.bmc.failed()
-        if seen.view.mode == Mode.RECOVERY:
-            LOG.info("Power recovery: node %s still fails: %s", seen.view.label, problem)
-        elif seen.view.mode == Mode.SYNC:
-            LOG.warning("Power sync: visit %d of node %s failed: %s", seen.failures, seen.view.label, problem)
+        if view.mode == Mode.RECOVERY:
+            LOG.info("Power recovery: node %s still fails: %s", view.label, problem)
+        elif view.mode == Mode.SYNC:
+            LOG.warning("Power sync: visit %d of node %s failed: %s", seen.failures, view.label, problem)
             if seen.failures > powersync.conf.power_state_sync_max_retries:
-                self._findings.hand_over(Work.POWER_SYNC, powersync.give_up, seen.view.uuid, seen.failures, problem)
+                found = (view.uuid, view.revision, seen.failures, problem)
+                self._findings.hand_over(Work.POWER_SYNC, powersync.give_up, *found)
         if seen.bmc.is_open and not was_open:
-            LOG.warning("The BMC at %s is asked less often until it answers again.", seen.view.way.address)
+            LOG.warning("The BMC at %s is asked less often until it answers again.", view.way.address)
             self._plan(seen)

@@ -135,9 +135,9 @@ def _force(lock: NodeLock, news: dict[str, Any]) -> Result:
     return Result(news | {"power_state": wanted.settles_as, "target_power_state": None})
 
 
-def give_up(conductor: Conductor, uuid: str, failures: int, problem: errors.Error) -> None:
-    """Put a node into maintenance whose BMC can't be asked."""
-    node = _to_compare(conductor, uuid, Mode.SYNC)
+def give_up(conductor: Conductor, uuid: str, revision: int, failures: int, problem: errors.Error) -> None:
+    """Put a node into maintenance whose BMC can't be asked; not for failures that are of another row, since mended."""
+    node = _as_asked(conductor, uuid, revision, Mode.SYNC)
     if node is None or conductor.pool.draining:
         return
     text = (
@@ -151,8 +151,8 @@ def give_up(conductor: Conductor, uuid: str, failures: int, problem: errors.Erro
 
 def recover(conductor: Conductor, uuid: str, revision: int, reading: Reading) -> None:
     """End the maintenance of a node whose BMC answers again."""
-    node = _to_compare(conductor, uuid, Mode.RECOVERY)
-    if node is None or not _is_as_asked(conductor, node, revision, Mode.RECOVERY) or conductor.pool.draining:
+    node = _as_asked(conductor, uuid, revision, Mode.RECOVERY)
+    if node is None or conductor.pool.draining:
         return
     text = f'The BMC answers again: the machine is "{reading.power}", and maintenance ends.'
     changes = {
@@ -174,6 +174,12 @@ def _to_compare(conductor: Conductor, uuid: str, wanted: Mode) -> Node | None:
     """The node as it is now, if it still is in that mode and ours."""
     found = nodes.some(conductor.database, [uuid])
     return found[0] if found and mode(found[0]) is wanted and _is_ours(conductor, found[0]) else None
+
+
+def _as_asked(conductor: Conductor, uuid: str, revision: int, wanted: Mode) -> Node | None:
+    """The same, if the row is the one for which the BMC was asked."""
+    node = _to_compare(conductor, uuid, wanted)
+    return node if node is not None and _is_as_asked(conductor, node, revision, wanted) else None
 
 
 def _is_as_asked(conductor: Conductor, node: Node, revision: int, wanted: Mode) -> bool:
