@@ -18,7 +18,7 @@ import msgspec
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.domain.events import Subscriber
-from ironic_lite.domain.node import Node
+from ironic_lite.domain.node import Node, labelled
 from ironic_lite.domain.states import NOT_SYNCED, BootMode, Fault, Power
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.breaker import Line
@@ -54,7 +54,7 @@ class View(msgspec.Struct, frozen=True):
     """A node's row, and how its BMC is asked; the row itself is kept where a thread needs it."""
 
     uuid: str
-    label: str
+    name: str | None
     revision: int
     mode: Mode
     power: Power | None
@@ -62,6 +62,11 @@ class View(msgspec.Struct, frozen=True):
     health: str | None
     way: Way
     node: Node | None
+
+    @property
+    def label(self) -> str:
+        """How a sentence names the node."""
+        return labelled(self.name, self.uuid)
 
 
 class Bmc(Line):
@@ -161,7 +166,7 @@ def view(node: Node, known: View | None, *, threads: bool) -> View:
     way = known.way if known is not None and known.way.info == info else _way(node, info, threads=threads)
     return View(
         uuid=node.uuid,
-        label=node.label,
+        name=node.name,
         revision=node.revision,
         mode=mode(node),
         power=node.power_state,

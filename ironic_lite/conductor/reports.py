@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ironic_lite.domain.node import labelled
 from ironic_lite.drivers.interfaces import Collected, Sensors
 
 SENSORS_LIMIT: Final = 1000
@@ -40,7 +41,7 @@ class Subject(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """How a sentence names the node."""
-        return f"{self.name} ({self.uuid})" if self.name else self.uuid
+        return labelled(self.name, self.uuid)
 
 
 Told = tuple[Subject, SensorReport]

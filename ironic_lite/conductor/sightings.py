@@ -37,7 +37,7 @@ class Sighting(msgspec.Struct, frozen=True):
     """
 
     uuid: str
-    name: str
+    name: str | None
     bmc: str | None
     mode: Mode
     recorded: Power | None
@@ -99,7 +99,7 @@ def _sighting(conductor: Conductor, seen: Seen) -> Sighting:
     date = lane.pacer.date(view.uuid) if lane is not None else None
     return Sighting(
         uuid=view.uuid,
-        name=view.label,
+        name=view.name,
         bmc=view.way.address if view.way.address != view.uuid else None,
         mode=view.mode,
         recorded=view.power,

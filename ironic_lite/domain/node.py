@@ -52,7 +52,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """How a sentence names the node: its name and UUID, or its UUID."""
-        return f"{self.name} ({self.uuid})" if self.name else self.uuid
+        return labelled(self.name, self.uuid)
 
     def written(self, changes: Mapping[str, Any]) -> Node:
         """The node after one statement made these changes, but for columns that a `Node` does not carry."""
@@ -61,3 +61,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIELDS: Final = Node.__struct_fields__
+
+
+def labelled(name: str | None, uuid: str) -> str:
+    """How a sentence names the node of that name and UUID."""
+    return f"{name} ({uuid})" if name else uuid

@@ -28,7 +28,7 @@ from tests.parts.api import Service, fault
 PATH = "/lite/v1/conductors/refhost"
 NOTHING = Overview.of((), 0.0, 60.0, unwritten=0, outcomes={}, lanes=())
 SEEN = Sighting(
-    uuid="u", name="n1 (u)", bmc="https://bmc:443", mode=Mode.SYNC, recorded=Power.ON,
+    uuid="u", name="n1", bmc="https://bmc:443", mode=Mode.SYNC, recorded=Power.ON,
     told=Told(Power.OFF, None, None, "OK", "Example"), seen_at=datetime.datetime(2026, 11, 21, 12),  # noqa: DTZ001
     age_s=3.5, by="coroutines", latency_s=0.02, failures=0, problem=None, breaker="closed", next_in_s=50.5,
 )  # fmt: skip
@@ -146,7 +146,7 @@ def test_a_maximum_age_that_is_none_is_refused(service: Service, given: str) -> 
 def test_the_nodes_that_stand_out_are_told(service: Service) -> None:
     service.conductors.answers["power_sightings"] = Sightings(NOTHING, [SEEN])
     result = service.ask("GET", f"{PATH}/power?sort_by=latency&limit=3", minor=None)
-    assert (result.json["overview"]["nodes"], result.json["nodes"][0]["name"]) == (0, "n1 (u)")
+    assert (result.json["overview"]["nodes"], result.json["nodes"][0]["name"]) == (0, "n1")
     assert service.conductors.calls[-1] == ("refhost", "power_sightings", ("latency", 3))
     for query, text in (
         ("limit=0", "1 to 1000"),
