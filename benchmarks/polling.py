@@ -3,6 +3,7 @@
     python benchmarks/polling.py                  # 1,000 BMCs: plain HTTP, TLS and IPMI, about three minutes
     python benchmarks/polling.py --bmcs 200 --sweeps 5
     python benchmarks/polling.py --bmcs 10000 --sweeps 3 --only "IPMI, kept sessions"
+    python benchmarks/polling.py --ironic DIR     # besides, Ironic's own driver, in the virtual environment DIR
 
 The BMCs are `python -m ironic_lite.fleet` in a process of its own, so only the client's CPU is counted. Each way runs
 in an interpreter of its own. Read CPU, not wall time: the machine may be shared.
@@ -15,6 +16,7 @@ import asyncio
 import base64
 import concurrent.futures
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -46,6 +48,8 @@ LATENCY_S = 0.2
 IN_FLIGHT = 250
 THREADS = 8
 BLOCKING_BMCS = 100
+IRONIC_BMCS = 20  # half a second of CPU each
+IRONIC = "IRONIC_ENVIRONMENT"
 CLOCK = SystemClock()
 LIMIT_S = 300
 
@@ -188,9 +192,28 @@ def of_blocking(nodes: list[Node], sweeps: int) -> dict[str, float]:
     return {"CPU ms, warm poll": statistics.median(warm), "RSS KiB per BMC": rss}
 
 
+def of_ironic(nodes: list[Node], sweeps: int, *, repaired: bool) -> dict[str, float]:
+    """Ironic's `RedfishPower.get_power_state`; `repaired`: without the hash of the password that each call makes."""
+    nodes = nodes[: BLOCKING_BMCS if repaired else IRONIC_BMCS]
+    asked = {
+        "driver_info": [one.driver_info for one in nodes], "threads": THREADS, "repaired": repaired,
+        "sweeps": sweeps if repaired else 1,
+    }  # fmt: skip
+    done = subprocess.run(
+        [str(Path(os.environ[IRONIC]) / "bin/python"), str(Path(__file__).with_name("ironic_poll.py"))],
+        input=json.dumps(asked) + "\n", stdout=subprocess.PIPE, text=True, timeout=LIMIT_S, check=True,
+    )  # fmt: skip
+    return {"CPU ms, warm poll": json.loads(done.stdout)}
+
+
 KINDS = {"poller": of_poller, "asyncio streams": of_streams, "blocking": of_blocking}
 IPMI = {"IPMI, new sessions": of_poller, "IPMI, kept sessions": of_poller, "IPMI, blocking": of_blocking}
+PEER = {
+    "Ironic": functools.partial(of_ironic, repaired=False),
+    "Ironic, no hash": functools.partial(of_ironic, repaired=True),
+}
 WAYS = [*(f"{kind}{suffix}" for suffix in ("", ", TLS") for kind in KINDS), *IPMI]
+PEERS = [f"{kind}{suffix}" for suffix in ("", ", TLS") for kind in PEER]
 
 
 def measure(way: str, bmcs: int, sweeps: int) -> dict[str, float]:
@@ -208,7 +231,7 @@ def of_redfish(way: str, bmcs: int, sweeps: int) -> dict[str, float]:
         ca_file = Path(directory) / "ca.pem" if way.endswith(", TLS") else None
         with fleet(bmcs, *([f"--tls={ca_file}"] if ca_file else [])) as found:
             nodes = [node(number, bmc["url"], ca_file) for number, bmc in enumerate(found)]
-            return KINDS[way.removesuffix(", TLS")](nodes, sweeps)
+            return (KINDS | PEER)[way.removesuffix(", TLS")](nodes, sweeps)
 
 
 def of_ipmi(way: str, bmcs: int, sweeps: int) -> dict[str, float]:
@@ -223,13 +246,16 @@ def main() -> None:
     args.add_argument("--bmcs", type=int, default=1000)
     args.add_argument("--sweeps", type=int, default=10)
     args.add_argument("--only", choices=WAYS, help="this way alone")
-    args.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    args.add_argument("--ironic", type=Path, help="a virtual environment that holds Ironic")
+    args.add_argument("--way", choices=[*WAYS, *PEERS], help=argparse.SUPPRESS)
     asked: Any = args.parse_args()
+    if asked.ironic:
+        os.environ[IRONIC] = str(asked.ironic)
     if asked.way:
         print(json.dumps(measure(asked.way, asked.bmcs, asked.sweeps)))
         return
     print(f"{asked.bmcs} BMCs that answer in {LATENCY_S} s, median of {asked.sweeps} sweeps")
-    for way in [asked.only] if asked.only else WAYS:
+    for way in [asked.only] if asked.only else [*WAYS, *(PEERS if asked.ironic else [])]:
         done = subprocess.run(
             [sys.executable, __file__, "--way", way, f"--bmcs={asked.bmcs}", f"--sweeps={asked.sweeps}"],
             capture_output=True, text=True, timeout=LIMIT_S, check=False,
