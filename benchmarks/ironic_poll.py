@@ -14,14 +14,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-from ironic.conf import CONF
-from ironic.drivers.modules.redfish import power
+from ironic.conf import CONF  # type: ignore[import-not-found]  # only where this program runs
+from ironic.drivers.modules.redfish import power  # type: ignore[import-not-found]
+
+
+def quick_hash(_name: str, password: bytes, salt: bytes, _rounds: int) -> bytes:
+    """In place of 600,000 rounds."""
+    return hashlib.sha256(password + salt).digest()
 
 
 def main() -> None:
     asked = json.loads(sys.stdin.readline())
     if asked["repaired"]:
-        hashlib.pbkdf2_hmac = lambda _name, password, salt, _rounds: hashlib.sha256(password + salt).digest()
+        hashlib.pbkdf2_hmac = quick_hash  # type: ignore[assignment]  # of what Ironic gives it
     CONF([], project="ironic", default_config_files=[])
     driver = power.RedfishPower()
     tasks = [
