@@ -5,9 +5,9 @@
 
 The BMCs are `python -m ironic_lite.fleet` in a process of its own. Each row is a conductor in an interpreter of its
 own, on SQLite: JSON-RPC, heartbeats, pool, agenda and all. Four phases: cold (from the start until every BMC has
-answered), burst (all BMCs are hinted at once, in sweeps), paced (turns as the interval has them), and, with `--dead`,
-paced again when that share of the BMCs has died by the fault. CPU is of the conductor's process alone, and per answer;
-`freshness` is how old the power states of healthy nodes are, sampled twice a second.
+answered), burst (somebody wants to know all at once, in sweeps), paced (turns as the interval has them), and, with
+`--dead`, paced again when that share of the BMCs has died by the fault. CPU is of the conductor's process alone, and per
+answer; `freshness` is how old the power states of healthy nodes are, sampled twice a second.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def burst(conductor: Conductor) -> dict[str, float]:
         uuids, before = [seen.view.uuid for seen in conductor.freshness.every()], answers(conductor)
         began, cpu = time.monotonic(), time.process_time()
         for uuid in uuids:
-            conductor.freshness.hint(uuid)
+            conductor.freshness.look(uuid, 0.0)
         wanted = before + len(uuids)
         wait(functools.partial(_answered, conductor, wanted), 0.02)
         walls.append(time.monotonic() - began)
