@@ -6,8 +6,8 @@
 The BMCs are `python -m ironic_lite.fleet` in a process of its own. Each row is a conductor in an interpreter of its
 own, on SQLite: JSON-RPC, heartbeats, pool, agenda and all. Four phases: cold (from the start until every BMC has
 answered), burst (somebody wants to know all at once, in sweeps), paced (turns as the interval has them), and, with
-`--dead`, paced again when that share of the BMCs has died by the fault. CPU is of the conductor's process alone, and per
-answer; `freshness` is how old the power states of healthy nodes are, sampled twice a second.
+`--dead`, paced again when that share of the BMCs has died by the fault. CPU is of the conductor's process alone, and
+per answer; `freshness` is how old the power states of healthy nodes are, sampled twice a second.
 """
 
 from __future__ import annotations
