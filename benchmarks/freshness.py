@@ -18,7 +18,6 @@ import gc
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,15 +30,9 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ironic_lite import config, options
-from ironic_lite.cluster.transport import Credentials
 from ironic_lite.conductor.context import Conductor
-from ironic_lite.conductor.process import ConductorService
-from ironic_lite.db import migrate
-from ironic_lite.db.engine import database_url, open_database, seconds_ago
-from ironic_lite.db.tables import nodes
-from tests.builders import a_row
-from tests.parts.fleet import PASSWORD, USERNAME, FleetProcess, fleet
+from tests.parts.conductor import machine, whole_conductor
+from tests.parts.fleet import FleetProcess, fleet
 
 SYSTEM = "/redfish/v1/Systems/1"
 SWEEPS = 5
@@ -125,39 +118,15 @@ def measure(given: argparse.Namespace, spec: str) -> None:
 
 def start(given: argparse.Namespace, what: Any) -> tuple[Conductor, Callable[[], None]]:
     """The conductor, with every node in its database; its clock of the cold start begins here."""
-    options.declare()
-    config.load([], program="freshness", files=[])
     settings = {
         "poll_engine": what["engine"], "sync_power_state_interval": given.interval, "metrics_port": 0,
         "sync_power_state_workers": given.workers, "periodic_max_workers": given.workers,
         "force_power_state_during_sync": False,
     }  # fmt: skip
-    for name, value in settings.items():
-        config.CONF.set_override(name, value, "conductor")
-    config.CONF.set_override("state_path", what["directory"])
-    migrate.upgrade(database_url())
-    database = open_database()
-    with database.write() as connection:
-        for number, (_, url) in enumerate(what["bmcs"]):
-            connection.execute(
-                nodes.insert().values(created_at=seconds_ago(3600), revision=0, **node(number, url, what["ca"]))
-            )
-    database.dispose()
-    gc.collect()
-    service = ConductorService(socket.create_server(("127.0.0.1", 0)), Credentials("u", "p"), 30.0).prepare()
-    service.start()
-    return service._conductor, service.stop  # noqa: SLF001  # what is measured
-
-
-def node(number: int, url: str, ca: str | None) -> dict[str, Any]:
-    info = {
-        "redfish_address": url, "redfish_system_id": SYSTEM, "redfish_username": USERNAME,
-        "redfish_password": PASSWORD, "redfish_verify_ca": ca or True,
-    }  # fmt: skip
-    return a_row(
-        name=f"node-{number}", driver="redfish", driver_info=info, provision_state="active", power_state="power off",
-        power_interface="redfish", management_interface="redfish",
-    )  # fmt: skip
+    info = {"redfish_system_id": SYSTEM, "redfish_verify_ca": what["ca"] or True}
+    rows = [machine(f"node-{number}", url, **info) for number, (_, url) in enumerate(what["bmcs"])]
+    conductor, service = whole_conductor(what["directory"], {"conductor": settings}, rows)
+    return conductor, service.stop
 
 
 def answers(conductor: Conductor) -> int:

@@ -26,9 +26,9 @@ class Findings:
         self._new: dict[str, tuple[int, Reading]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def settle(self, uuid: str, revision: int, news: Reading) -> None:
-        """Have it written, or acted upon: the fields that are not None, of a row that was in that revision."""
-        self._new[uuid] = revision, news
+    def settle(self, uuid: str, revision: int, reading: Reading) -> None:
+        """Have what is new in it written, or acted upon, if the row still is in that revision."""
+        self._new[uuid] = revision, reading
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
 

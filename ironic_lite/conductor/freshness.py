@@ -8,7 +8,7 @@ knows, as it was when the BMC was asked; it triggers no action by itself: whatev
 the pool (`conductor.powersync`). (4) Nothing here asks the database. (5) What fails while our own network or
 processor is at fault (`conductor.fate`) is held against nobody.
 All state is used on the I/O loop alone; other threads come in by `IO.call`, so they never wait here and no lock is
-needed. `known` and `all_known` read one reference and may be called by any thread.
+needed. What only reads (`known`, `seen`, `every`, `overview`, `lanes`) may be called by any thread.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
+
+import msgspec
 
 from ironic_lite import errors
 from ironic_lite.conductor import powersync
@@ -34,7 +36,8 @@ from ironic_lite.config import Int, Section, Str
 from ironic_lite.domain.node import Node
 from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import NeedsThread, Reading
-from ironic_lite.executors.pacing import PaceStats, next_turn
+from ironic_lite.executors.pacing import PaceStats
+from ironic_lite.executors.turns import next_turn
 
 LOG = logging.getLogger(__name__)
 
@@ -42,7 +45,6 @@ LOG = logging.getLogger(__name__)
 PERIOD_PART: Final = 0.9
 AGAIN_S: Final = 1.0  # when no thread is free, or other requests of ours keep the BMC busy
 FAILURES: Final = (errors.BMCError, errors.Invalid, errors.DriverNotFound)
-ENGINES: Final = ("coroutines", "threads")
 
 
 class conf(Section, name="conductor"):
@@ -56,7 +58,7 @@ class conf(Section, name="conductor"):
     )
     poll_engine = Str(
         "coroutines",
-        choices=ENGINES,
+        choices=("coroutines", "threads"),
         help="What asks BMCs for their power: coroutines on one thread where the driver has them, or threads alone.",
     )
 
@@ -124,10 +126,8 @@ class Freshness:
         seen = self._seen.get(uuid)
         if seen is not None and seen.bmc.is_open:
             self.hint(uuid)
-            view = seen.view
-            raise errors.BMCLeftAlone(
-                node=view.label, address=view.way.address, failures=seen.bmc.failures, problem=seen.problem
-            )
+            label, address = seen.view.label, seen.view.way.address
+            raise errors.BMCLeftAlone(node=label, address=address, failures=seen.bmc.failures, problem=seen.problem)
 
     def all_known(self) -> dict[str, int]:
         """The revision of each node that we have."""
@@ -267,7 +267,7 @@ class Freshness:
         elif seen.at is not None and self._now() - seen.at <= max_age_s and seen.bmc.failures == 0:
             answer.set_result(seen)
         else:
-            seen.waiters = [*(seen.waiters or ()), answer]
+            seen.waiters = [*(one for one in seen.waiters or () if not one.done()), answer]
             if seen.lane is None or not seen.lane.pacer.visits(uuid):
                 self._lanes.ask_by(seen, self._now())
 
@@ -364,13 +364,13 @@ class Freshness:
         if not found:
             return
         delay_s = powersync.conf.power_state_sync_debounce
-        if "power" in found and seen.view.power is not None and delay_s and not decides:
+        if "power_state" in found and seen.view.power_state is not None and delay_s and not decides:
             if not seen.suspect and not seen.second_look:
                 seen.suspect = powersync.look_again_later(self._conductor, seen.view, delay_s)
-            del found["power"]
+            del found["power_state"]
+            reading = msgspec.structs.replace(reading, power=None)
         if found:
-            told = {"power": None, "boot_mode": None, "health": None} | found
-            self._findings.settle(seen.view.uuid, seen.view.revision, Reading(**told))
+            self._findings.settle(seen.view.uuid, seen.view.revision, reading)
 
     def _failed(self, seen: Seen, problem: errors.Error) -> None:
         if isinstance(problem, errors.BMCUnreachable):

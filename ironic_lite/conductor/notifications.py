@@ -91,7 +91,7 @@ class Sink(Protocol):
     """One way to tell a message."""
 
     def tell(self, message: Message) -> None:
-        """Tell it. Raises `OSError`, `ValueError`."""
+        """Tell it. What it raises is counted, and the first of a row of failures logged."""
 
 
 class LogSink:
@@ -206,7 +206,7 @@ class Notifier:
         for sink in self._sinks:
             try:
                 sink.tell(message)
-            except (OSError, ValueError) as exc:
+            except Exception as exc:  # noqa: BLE001  # whatever it is: it is counted and told, and the others go on
                 failure = exc
         with self._lock:
             self._counts["failed" if failure else "told"] += 1

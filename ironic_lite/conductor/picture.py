@@ -57,7 +57,7 @@ class View(msgspec.Struct, frozen=True):
     name: str | None
     revision: int
     mode: Mode
-    power: Power | None
+    power_state: Power | None
     boot_mode: BootMode | None
     health: str | None
     way: Way
@@ -139,7 +139,7 @@ class Seen:
     @property
     def is_wanted(self) -> bool:
         """Whether somebody wants it asked."""
-        return self.view.mode != Mode.NONE or bool(self.waiters)
+        return self.view.mode != Mode.NONE or any(not one.done() for one in self.waiters or ())
 
     def hinted(self, now: float) -> float:
         """When to ask because of a hint: at once, but for those of a storm, which are all answered by one question."""
@@ -169,7 +169,7 @@ def view(node: Node, known: View | None, *, threads: bool) -> View:
         name=node.name,
         revision=node.revision,
         mode=mode(node),
-        power=node.power_state,
+        power_state=node.power_state,
         boot_mode=node.boot_mode,
         health=node.health,
         way=way,
@@ -200,7 +200,7 @@ def mode(node: Node) -> Mode:
     return Mode.NONE if node.provision_state in NOT_SYNCED else Mode.SYNC
 
 
-def news(view: View, reading: Reading) -> dict[str, Any]:
-    """What the reading says that the row does not. What the BMC did not say is no news."""
-    told = (("power", reading.power), ("boot_mode", reading.boot_mode), ("health", reading.health))
-    return {name: value for name, value in told if value is not None and value != getattr(view, name)}
+def news(row: View | Node, reading: Reading) -> dict[str, Any]:
+    """What the reading says that the row does not, by column. What the BMC did not say is no news."""
+    told = (("power_state", reading.power), ("boot_mode", reading.boot_mode), ("health", reading.health))
+    return {name: value for name, value in told if value is not None and value != getattr(row, name)}

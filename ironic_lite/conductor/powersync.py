@@ -16,7 +16,7 @@ from ironic_lite.clock import Deadline
 from ironic_lite.conductor import power
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.locks import NodeLock, Result
-from ironic_lite.conductor.picture import Mode, View, mode
+from ironic_lite.conductor.picture import Mode, View, mode, news
 from ironic_lite.config import Bool, Int, Section
 from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Event
@@ -76,47 +76,41 @@ def settle(conductor: Conductor, told: Mapping[str, tuple[int, Reading]]) -> Non
     changes = []
     for node in nodes.some(conductor.database, list(told)):
         revision, reading = told[node.uuid]
-        news = _news(node, reading)
-        if not _is_as_asked(conductor, node, revision, Mode.SYNC) or not news:
+        found = news(node, reading)
+        if not _is_as_asked(conductor, node, revision, Mode.SYNC) or not found:
             continue
-        if "power_state" in news and _forces(node):
-            _bring_back(conductor, node, news)
+        if "power_state" in found and _forces(node):
+            _bring_back(conductor, node, found)
         else:
-            changes.append((node, news))
+            changes.append((node, found))
     if changes and not conductor.pool.draining:
         _record(conductor, changes)
 
 
-def _news(node: Node, reading: Reading) -> dict[str, Any]:
-    """What the reading says that the row does not. What the BMC did not say is no news."""
-    told = {"power_state": reading.power, "boot_mode": reading.boot_mode, "health": reading.health}
-    return {name: value for name, value in told.items() if value is not None and value != getattr(node, name)}
-
-
 def _record(conductor: Conductor, changes: list[tuple[Node, dict[str, Any]]]) -> None:
     """Who is at work on a node, or has removed it, is left alone: the next visit looks again."""
-    done = nodes.change_each(conductor.database, [(node.uuid, node.revision, news) for node, news in changes])
-    for node, news in changes:
+    done = nodes.change_each(conductor.database, [(node.uuid, node.revision, found) for node, found in changes])
+    for node, found in changes:
         if node.uuid not in done:
             continue
-        conductor.wrote(node, news)
-        if "power_state" in news:
-            was, now = node.power_state, news["power_state"]
+        conductor.wrote(node, found)
+        if "power_state" in found:
+            was, now = node.power_state, found["power_state"]
             LOG.info('Node %s: the power state was "%s" and is "%s".', node.label, was, now)
 
 
-def _bring_back(conductor: Conductor, node: Node, news: dict[str, Any]) -> None:
+def _bring_back(conductor: Conductor, node: Node, found: dict[str, Any]) -> None:
     """Give the change of the machine to a worker of its own: it takes long, and the end waits for it."""
     if conductor.pool.draining:
         return
     try:
         with conductor.pool.slot(Work.ACTIONS, f"power of node {node.label}") as slot:
             lock = NodeLock(conductor, node, "power sync")
-            lock.continue_in(slot, _force, power.failed, news)
+            lock.continue_in(slot, _force, power.failed, found)
     except (errors.Conflict, errors.NodeNotFound):
         return  # as in `_record`
     except errors.Unavailable as exc:
-        LOG.warning('Node %s is "%s" by itself and stays so for now: %s', node.label, news["power_state"], exc)
+        LOG.warning('Node %s is "%s" by itself and stays so for now: %s', node.label, found["power_state"], exc)
 
 
 def _forces(node: Node) -> bool:
@@ -125,14 +119,14 @@ def _forces(node: Node) -> bool:
     )
 
 
-def _force(lock: NodeLock, news: dict[str, Any]) -> Result:
+def _force(lock: NodeLock, found: dict[str, Any]) -> Result:
     """Under the lock. The driver looks once more before it presses anything."""
     wanted = PowerTarget(lock.node.power_state or "")
-    LOG.warning('Node %s is "%s" by itself; bringing it back to "%s".', lock.node.label, news["power_state"], wanted)
+    LOG.warning('Node %s is "%s" by itself; bringing it back to "%s".', lock.node.label, found["power_state"], wanted)
     lock.write(target_power_state=wanted.settles_as)
     deadline = Deadline(lock.conductor.clock, power.conf.power_state_change_timeout)
     registry.power(lock.node).change(lock.node, wanted, lock.attempt(deadline))
-    return Result(news | {"power_state": wanted.settles_as, "target_power_state": None})
+    return Result(found | {"power_state": wanted.settles_as, "target_power_state": None})
 
 
 def give_up(conductor: Conductor, uuid: str, revision: int, failures: int, problem: errors.Error) -> None:

@@ -27,7 +27,8 @@ from ironic_lite.domain.node import Node
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import SensorsPoller
-from ironic_lite.executors.pacing import Pacer, PaceStats, next_turn
+from ironic_lite.executors.pacing import Pacer, PaceStats
+from ironic_lite.executors.turns import next_turn
 
 AGAIN_S: Final = 1.0  # when no thread is free
 

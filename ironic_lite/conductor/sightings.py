@@ -74,6 +74,7 @@ def look_at_power(conductor: Conductor, node: str, max_age_s: float) -> Sighting
     answer = conductor.freshness.look(node, max_age_s)
     deadline = conductor.call_deadline()
     if not ended(answer, deadline.left_s()):
+        answer.cancel()
         raise errors.BMCBusy(node=node, timeout_s=round(deadline.timeout_s))
     return _sighting(conductor, answer.result(0))
 
@@ -102,7 +103,7 @@ def _sighting(conductor: Conductor, seen: Seen) -> Sighting:
         name=view.name,
         bmc=view.way.address if view.way.address != view.uuid else None,
         mode=view.mode,
-        recorded=view.power,
+        recorded=view.power_state,
         told=Told(told.power, told.boot_mode, told.secure_boot, told.health, told.vendor) if told is not None else None,
         seen_at=conductor.clock.now() - datetime.timedelta(seconds=age_s) if age_s is not None else None,
         age_s=round(age_s, 3) if age_s is not None else None,

@@ -27,7 +27,8 @@ from ironic_lite.domain import events
 from ironic_lite.domain.events import Subscriber
 from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import Subscribed
-from ironic_lite.executors.pacing import Pacer, next_turn
+from ironic_lite.executors.pacing import Pacer
+from ironic_lite.executors.turns import next_turn
 from ironic_lite.metrics import Sample, gauge
 
 LOG = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ import asyncio
 import heapq
 import logging
 import math
-import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -175,15 +174,3 @@ class Pacer:
             self.at(thing, max(date, self._loop.time()))  # anew: what the heap had may be gone
         if self._heap:
             self._begin_due(1)
-
-
-def phase(thing: str) -> float:
-    """Where in an interval its turns are, 0 to 1: the same in every process, at every start."""
-    return zlib.crc32(thing.encode()) / 2**32
-
-
-def next_turn(thing: str, now: float, period_s: float) -> float:
-    """The first turn of it after `now`."""
-    first = phase(thing) * period_s
-    turn = first + (math.floor((now - first) / period_s) + 1) * period_s
-    return turn if turn > now else turn + period_s  # rounding may end on now itself

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from ironic_lite.executors.entry import UNSET
+from ironic_lite.executors.turns import next_turn
 
 ASK_AGAIN_S: Final = 60.0  # after an interval of 0
 
@@ -35,19 +35,11 @@ class Row:
         self.what = what
         self.due = UNSET  # on the monotonic clock
         self.under_way = False  # from when the pool has it until it ends; a turn that falls into it is left out
-        self._phase = zlib.crc32(f"{what.name} at {at}".encode()) / 2**32
+        self._thing = f"{what.name} at {at}"
 
     def next_turn(self, now: float, interval_s: float) -> float:
-        """The first turn after `now`.
-
-        Turns are at phase x interval, and then every interval, since the clock's origin: the same ones after a
-        restart of the process, and other ones on each host and for each row, so that nothing starts as one.
-        """
-        if not 0 < interval_s < math.inf:
-            interval_s = ASK_AGAIN_S
-        first = self._phase * interval_s
-        turn = first + (math.floor((now - first) / interval_s) + 1) * interval_s
-        return turn if turn > now else turn + interval_s  # rounding may end on now itself
+        """The first turn after `now`: after a restart the same ones, on each host and for each row other ones."""
+        return next_turn(self._thing, now, interval_s if 0 < interval_s < math.inf else ASK_AGAIN_S)
 
     def rest(self) -> None:
         """The turn is over."""

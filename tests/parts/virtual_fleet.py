@@ -20,7 +20,10 @@ from tests.parts.virtual_time import VirtualLoop
 
 
 class VirtualBmc:
-    """A BMC that answers after `takes_s`, or fails as told: "refuses" at once, "hangs" until it is given up."""
+    """A BMC that answers after `takes_s`, or fails as told: "refuses" at once, "hangs" until it is given up.
+
+    "engaged": other requests of ours keep it busy.
+    """
 
     def __init__(self, fleet: VirtualFleet, address: str) -> None:
         self._fleet = fleet
@@ -35,6 +38,8 @@ class VirtualBmc:
         try:
             if self.fault == "refuses":
                 raise errors.BMCUnreachable(node=uuid, address=self.address, reason="it refuses")
+            if self.fault == "engaged":
+                raise errors.BMCEngaged(node=uuid, address=self.address)
             await asyncio.sleep(deadline.left_s() if self.fault else min(self.takes_s, deadline.left_s()))
             if self.fault:
                 raise errors.BMCUnreachable(node=uuid, address=self.address, reason="it hangs")

@@ -15,25 +15,19 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import socket
 import subprocess  # noqa: TID251  # each run is a process of its own
 import sys
 import tempfile
 import threading
 from typing import Any, Final, NamedTuple
 
-from ironic_lite import config, options
 from ironic_lite.clock import SystemClock
-from ironic_lite.cluster.transport import Credentials
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.picture import Mode, Seen
 from ironic_lite.conductor.process import ConductorService
 from ironic_lite.conductor.reports import SensorReport
-from ironic_lite.db import migrate
-from ironic_lite.db.engine import database_url, open_database, utc_now
-from ironic_lite.db.tables import nodes
-from tests.builders import a_row
-from tests.parts.fleet import PASSWORD, USERNAME, FleetProcess, fleet
+from tests.parts.conductor import machine, whole_conductor
+from tests.parts.fleet import FleetProcess, fleet
 from tests.waiting import until
 
 CLOCK: Final = SystemClock()
@@ -133,32 +127,14 @@ def told_by(conductor: Conductor, some: list[Seen]) -> dict[str, SensorReport | 
 
 
 def start(size: Size, what: dict[str, Any]) -> tuple[Conductor, ConductorService]:
-    options.declare()
-    config.load([], program="proof", files=[])
     settings = {
         "conductor": {
             "sync_power_state_interval": size.sync_s, "metrics_port": 0, "force_power_state_during_sync": False,
         },
         "sensor_data": {"send_sensor_data": True, "interval": size.sensors_s, "wait_timeout": size.timeout_s},
     }  # fmt: skip
-    for section, values in settings.items():
-        for name, value in values.items():
-            config.CONF.set_override(name, value, section)
-    config.CONF.set_override("state_path", what["directory"])
-    migrate.upgrade(database_url())
-    database = open_database()
-    with database.write() as connection:
-        for url in what["urls"]:
-            info = {"redfish_address": url, "redfish_username": USERNAME, "redfish_password": PASSWORD}
-            row = a_row(
-                driver="redfish", driver_info=info, provision_state="active", power_state="power off",
-                power_interface="redfish", management_interface="redfish",
-            )  # fmt: skip
-            connection.execute(nodes.insert().values(created_at=utc_now(), revision=0, **row))
-    database.dispose()
-    service = ConductorService(socket.create_server(("127.0.0.1", 0)), Credentials("u", "p"), 30.0).prepare()
-    service.start()
-    return service._conductor, service
+    rows = [machine(f"node-{number}", url) for number, url in enumerate(what["urls"])]
+    return whole_conductor(what["directory"], settings, rows)
 
 
 def until_placed(conductor: Conductor, size: Size) -> list[Seen]:

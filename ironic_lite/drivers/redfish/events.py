@@ -19,6 +19,7 @@ from ironic_lite.domain.events import Subscriber
 from ironic_lite.drivers.contact import Rank
 from ironic_lite.drivers.interfaces import Subscribed
 from ironic_lite.drivers.redfish.bmc import BMCS, Bmc
+from ironic_lite.drivers.redfish.documents import Link, plain
 from ironic_lite.drivers.redfish.exchange import Request
 from ironic_lite.drivers.redfish.faults import CAUGHT, translated
 from ironic_lite.drivers.redfish.http1 import Response
@@ -34,23 +35,19 @@ TYPES: Final = ("StatusChange", "ResourceUpdated", "Alert")
 LACKING: Final = (403, 404, 405, 501)
 
 
-class _Link(msgspec.Struct):
-    path: str = msgspec.field(name="@odata.id")
-
-
 class _Root(msgspec.Struct, rename="pascal"):
-    event_service: _Link | None = None
+    event_service: Link | None = None
 
 
 class _Service(msgspec.Struct, rename="pascal"):
     service_enabled: bool | None = None
-    subscriptions: _Link | None = None
+    subscriptions: Link | None = None
     types: list[str] | None = msgspec.field(default=None, name="EventTypesForSubscription")
     formats: list[str] | None = msgspec.field(default=None, name="EventFormatTypes")
 
 
 class _Collection(msgspec.Struct, rename="pascal"):
-    members: list[_Link] = []
+    members: list[Link] = []
 
 
 class _Member(msgspec.Struct, rename="pascal"):
@@ -76,7 +73,7 @@ class _Talk:
             raise _Lacking
         if response.status_code != 200:
             sushy_errors.raise_for_response("GET", path, response)
-        return msgspec.json.decode(response.content.removeprefix(b"\xef\xbb\xbf"), type=kind)
+        return msgspec.json.decode(plain(response.content), type=kind)
 
     async def ask(self, request: Request) -> Response:
         return await self._bmc.ask(self._account, request, Rank.SENSORS, self._deadline)

@@ -9,7 +9,6 @@ is not a System's is an error.
 
 from __future__ import annotations
 
-import codecs
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +21,7 @@ from ironic_lite.drivers.contact import Rank
 from ironic_lite.drivers.interfaces import Reading
 from ironic_lite.drivers.redfish.account import Account, account
 from ironic_lite.drivers.redfish.bmc import BMCS, Bmc
+from ironic_lite.drivers.redfish.documents import Link, plain
 from ironic_lite.drivers.redfish.exchange import Request
 from ironic_lite.drivers.redfish.faults import CAUGHT, translated
 from ironic_lite.drivers.redfish.http1 import BrokenAnswer, Response
@@ -59,12 +59,8 @@ class _Status(msgspec.Struct):
     health: Any = msgspec.field(default=None, name="Health")
 
 
-class _Link(msgspec.Struct):
-    path: str = msgspec.field(name="@odata.id")
-
-
 class _Settings(msgspec.Struct, rename="pascal"):
-    settings_object: _Link | None = None
+    settings_object: Link | None = None
 
 
 class _System(msgspec.Struct, rename="pascal"):
@@ -83,11 +79,11 @@ class _Pending(msgspec.Struct, rename="pascal"):
 
 
 class _Root(msgspec.Struct, rename="pascal"):
-    systems: _Link
+    systems: Link
 
 
 class _Collection(msgspec.Struct, rename="pascal"):
-    members: list[_Link]
+    members: list[Link]
 
 
 _SYSTEM: Final = msgspec.json.Decoder(_System)
@@ -101,7 +97,7 @@ async def poll(target: Target, deadline: Deadline) -> Reading:
     bmc = BMCS.get(target.account)
     try:
         path = target.system or bmc.system or await only_system(bmc, target.account, Rank.POWER, deadline)
-        system = _SYSTEM.decode(_plain((await _get(bmc, target.account, path, Rank.POWER, deadline)).content))
+        system = _SYSTEM.decode(plain((await _get(bmc, target.account, path, Rank.POWER, deadline)).content))
         reading = _reading(system)
         if reading.boot_mode is None and system.boot and system.settings and system.settings.settings_object:
             mode = await _pending_mode(bmc, target.account, system.settings.settings_object.path, deadline)
@@ -123,11 +119,6 @@ def _reading(system: _System) -> Reading:
     )
 
 
-def _plain(document: bytes) -> bytes:
-    """Without the mark that some BMCs put before it, which JSON does not have."""
-    return document.removeprefix(codecs.BOM_UTF8)
-
-
 def _known(words: dict[str, Any], said: Any) -> Any:
     return words.get(said) if isinstance(said, str) else None
 
@@ -143,7 +134,7 @@ async def _pending_mode(bmc: Bmc, account: Account, path: str, deadline: Deadlin
     """The boot mode where some BMCs keep it. One more GET; what goes wrong with it says nothing of the machine."""
     response = await bmc.ask(account, Request("GET", path), Rank.POWER, deadline)
     try:
-        boot = _PENDING.decode(_plain(response.content)).boot if response.status_code == 200 else None
+        boot = _PENDING.decode(plain(response.content)).boot if response.status_code == 200 else None
     except ValueError:
         return None
     return _known(BOOT_MODES, boot.mode) if boot else None
@@ -151,8 +142,8 @@ async def _pending_mode(bmc: Bmc, account: Account, path: str, deadline: Deadlin
 
 async def only_system(bmc: Bmc, account: Account, rank: Rank, deadline: Deadline) -> str:
     """The path of the machine of a BMC that has one; remembered."""
-    root = _ROOT.decode(_plain((await _get(bmc, account, account.root, rank, deadline)).content))
-    collection = _COLLECTION.decode(_plain((await _get(bmc, account, root.systems.path, rank, deadline)).content))
+    root = _ROOT.decode(plain((await _get(bmc, account, account.root, rank, deadline)).content))
+    collection = _COLLECTION.decode(plain((await _get(bmc, account, root.systems.path, rank, deadline)).content))
     if len(collection.members) != 1:
         raise BrokenAnswer(f"it has {len(collection.members)} Systems; set redfish_system_id in driver_info")
     bmc.system = collection.members[0].path

@@ -6,7 +6,6 @@ It says what sushy and `sensors.py` say, field for field. A document whose shape
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
@@ -15,6 +14,7 @@ from sushy.resources import constants
 from sushy.resources.chassis.thermal.constants import FanReadingUnit
 
 from ironic_lite.drivers.interfaces import Sensors
+from ironic_lite.drivers.redfish.documents import plain
 
 STATES: Final = frozenset(state.value for state in constants.State)
 HEALTHS: Final = frozenset(health.value for health in constants.Health)
@@ -176,7 +176,7 @@ _DECODERS: Final[dict[Any, msgspec.json.Decoder[Any]]] = {
 
 def _decoded(kind: type[T], document: bytes) -> T:
     """The document as its resource; without the mark that some BMCs put before it, which JSON does not have."""
-    found: T = _DECODERS[kind].decode(document.removeprefix(codecs.BOM_UTF8))
+    found: T = _DECODERS[kind].decode(plain(document))
     return found
 
 

@@ -52,7 +52,7 @@ def test_a_node_that_was_removed_and_made_anew_is_another_one(conductor: Conduct
     watch.follow()
     view = watch.freshness.known(node.uuid)
     assert view is not None
-    assert (view.revision, view.power) == (0, "power off")
+    assert (view.revision, view.power_state) == (0, "power off")
 
 
 def test_a_turn_with_nothing_new_reads_no_table(conductor: Conductor, watch: Watch):

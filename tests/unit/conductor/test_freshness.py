@@ -274,9 +274,9 @@ def test_an_answer_counts_only_for_the_row_that_it_was_asked_for(play: Callable[
         (bmc,) = fleet.add(1)
         bmc.takes_s = 2.0
         await asyncio.sleep(1)
-        fleet.freshness._place([fleet.view(bmc, revision=2, power=Power.OFF)], [])
+        fleet.freshness._place([fleet.view(bmc, revision=2, power_state=Power.OFF)], [])
         fleet.freshness._place([fleet.view(bmc, revision=1)], [])  # older: no news
-        assert fleet.freshness.known(fleet.seen(bmc).view.uuid) == fleet.view(bmc, revision=2, power=Power.OFF)
+        assert fleet.freshness.known(fleet.seen(bmc).view.uuid) == fleet.view(bmc, revision=2, power_state=Power.OFF)
         await asyncio.sleep(1.5)
         assert fleet.seen(bmc).at is None
         assert fleet.freshness.overview().outcomes == {"stale": 1}
@@ -319,6 +319,24 @@ def test_who_looks_is_told_of_failures_removal_and_the_end(play: Callable[[Scena
         assert fleet.freshness.seen(f"{removed.address}-0") is None
         await asyncio.sleep(INTERVAL_S)
         assert [bmc.in_flight for bmc in fleet.bmcs] == [0, 0, 0], "cancelled"
+
+    play(scenario)
+
+
+def test_a_look_that_is_given_up_asks_nobody_any_more(play: Callable[[Scenario], None]):
+    async def scenario(fleet: VirtualFleet) -> None:
+        (bmc,) = fleet.add(1)
+        await asyncio.sleep(1)
+        fleet.freshness._place([fleet.view(bmc, mode=Mode.NONE, revision=1)], [])
+        bmc.fault = "engaged"
+        look = fleet.freshness.look(fleet.seen(bmc).view.uuid, 0.0)
+        await asyncio.sleep(5)
+        assert (len(bmc.asked) > 3, look.done()) == (True, False)
+        look.cancel()
+        await asyncio.sleep(2)
+        asked = len(bmc.asked)
+        await asyncio.sleep(60)
+        assert len(bmc.asked) == asked
 
     play(scenario)
 

@@ -162,6 +162,17 @@ def test_what_fails_is_counted_and_told_once_in_a_row(
     ] * 2
 
 
+def test_whatever_a_sink_raises_the_next_message_is_told(kept: Kept, pool: TaskPool) -> None:
+    notifier = Notifier(pool, (kept,))
+    kept.gate.set()
+    kept.problem = TypeError("nobody thought of that")
+    notifier.offer(message("u1"))
+    until(lambda: counts(notifier)["failed"] == 1)
+    kept.problem = None
+    notifier.offer(message("u2"))
+    until(lambda: kept.told == ["u2"])
+
+
 def test_without_anybody_to_tell_nothing_is_kept(pool: TaskPool) -> None:
     notifier = Notifier(pool, ())
     notifier.offer(message())

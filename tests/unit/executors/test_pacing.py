@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ironic_lite.executors import pacing
-from ironic_lite.executors.pacing import AGAIN_S, TICK_S, Pacer, next_turn, phase
+from ironic_lite.executors.pacing import AGAIN_S, TICK_S, Pacer
+from ironic_lite.executors.turns import next_turn, phase
 from tests.parts.virtual_time import VirtualLoop, run
 
 
