@@ -44,7 +44,14 @@ class Result(msgspec.Struct, frozen=True):
 class NodeLock:
     """Hold `node` until the `with` block, or the work that it hands the lock to, ends."""
 
-    def __init__(self, conductor: Conductor, node: Node, purpose: str, coming: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        conductor: Conductor,
+        node: Node,
+        purpose: str,
+        coming: Mapping[str, Any] | None = None,
+        event: Event | None = None,
+    ) -> None:
         """Take the lock, if the node still is as it was read, and write what is `coming` in the same statement.
 
         Raises `NodeLocked`, or `Conflict` if the node changed meanwhile.
@@ -53,7 +60,7 @@ class NodeLock:
         self._hold = Hold(conductor.host, new_uuid())
         self._proven_at = conductor.clock.boottime()
         self._handed_over = False
-        nodes.take(conductor.database, node, self._hold, purpose, coming or {})
+        nodes.take(conductor.database, node, self._hold, purpose, coming or {}, event)
         self.node = conductor.wrote(node, {"reservation": conductor.host} | dict(coming or {}))
 
     def __enter__(self) -> Self:
@@ -65,10 +72,10 @@ class NodeLock:
         if not self._handed_over:
             self.finish(Result())
 
-    def write(self, **changes: Any) -> None:
-        """Change the node. Raises `LockLost`."""
+    def write(self, event: Event | None = None, /, **changes: Any) -> None:
+        """Change the node, and tell its history. Raises `LockLost`."""
         began = self.conductor.clock.boottime()
-        nodes.write(self.conductor.database, self.node.uuid, self._hold, self.purpose, changes)
+        nodes.write(self.conductor.database, self.node.uuid, self._hold, self.purpose, changes, event)
         self.node = self.conductor.wrote(self.node, changes)
         self._proven_at = began
 

@@ -273,3 +273,27 @@ def _ago_postgresql(element: seconds_ago, compiler: Any, **options: Any) -> str:
 @compiles(seconds_ago, "mysql", "mariadb")
 def _ago_mysql(element: seconds_ago, compiler: Any, **options: Any) -> str:
     return f"(UTC_TIMESTAMP(6) - INTERVAL {compiler.process(element.clauses, **options)} SECOND)"
+
+
+class seconds_since(sa.sql.functions.FunctionElement[Any]):
+    """Whole seconds from that moment to now, on the database's clock."""
+
+    inherit_cache = True
+    type = sa.Integer()
+
+
+@compiles(seconds_since, "sqlite")
+def _since_sqlite(element: seconds_since, compiler: Any, **options: Any) -> str:
+    moment = compiler.process(element.clauses, **options)
+    return f"CAST(strftime('%s', 'now') - strftime('%s', {moment}) AS INTEGER)"
+
+
+@compiles(seconds_since, "postgresql")
+def _since_postgresql(element: seconds_since, compiler: Any, **options: Any) -> str:
+    moment = compiler.process(element.clauses, **options)
+    return f"floor(extract(epoch FROM (clock_timestamp() AT TIME ZONE 'UTC') - {moment}))::integer"
+
+
+@compiles(seconds_since, "mysql", "mariadb")
+def _since_mysql(element: seconds_since, compiler: Any, **options: Any) -> str:
+    return f"TIMESTAMPDIFF(SECOND, {compiler.process(element.clauses, **options)}, UTC_TIMESTAMP(6))"

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ironic_lite import errors
 from ironic_lite.clock import new_uuid
-from ironic_lite.db.engine import Database, seconds_ago, utc_now
+from ironic_lite.db.engine import Database, seconds_ago, seconds_since, utc_now
 from ironic_lite.db.tables import node_history, nodes, ports
 from ironic_lite.domain import names
 from ironic_lite.domain.node import FIELDS, Node
@@ -26,6 +26,7 @@ from ironic_lite.domain.states import WORKING
 
 c: Final = nodes.c
 _COLUMNS: Final = tuple(c[name] for name in FIELDS)
+FREED: Final = {"reservation": None, "lock_id": None, "lock_purpose": None, "lock_taken_at": None}
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -36,7 +37,10 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One row of a node's history, written with the result that it tells of."""
+    """One row of a node's history, written with the result that it tells of.
+
+    The node's provision state is added to it, and if it changes, how long the one before took.
+    """
 
     event_type: str
     severity: str
@@ -102,24 +106,39 @@ def delete(database: Database, uuid: str, revision: int) -> None:
         _refuse(database, uuid)
 
 
-def take(database: Database, node: Node, hold: Hold, purpose: str, coming: Mapping[str, Any]) -> None:
-    """Lock the node for `hold` and write what is coming, in one statement.
+def take(
+    database: Database,
+    node: Node,
+    hold: Hold,
+    purpose: str,
+    coming: Mapping[str, Any],
+    event: Event | None = None,
+) -> None:
+    """Lock the node for `hold` and write what is coming, in one statement; the history row goes with it.
 
     Raises `NodeLocked` if it is held, `ChangedMeanwhile` if it is not as it was read; nothing is written then.
     """
     lock = {"reservation": hold.host, "lock_id": hold.lock_id, "lock_purpose": purpose}
     values = lock | dict(coming)
     with database.write() as connection:
+        if event is not None:
+            _record(connection, node.uuid, hold.host, coming, event)
         done = connection.execute(
             _update("unseen", tuple(sorted(values))), _bound(values) | {"node": node.uuid, "seen": node.revision}
         )
+        if done.rowcount != 1:
+            connection.rollback()
     if done.rowcount != 1:
         _refuse(database, node.uuid)
 
 
-def write(database: Database, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any]) -> None:
-    """Change a node that `hold` holds. Raises `LockLost` if it no longer does."""
+def write(
+    database: Database, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any], event: Event | None = None
+) -> None:
+    """Change a node that `hold` holds, and tell its history. Raises `LockLost` if it no longer does."""
     with database.write() as connection:
+        if event is not None:
+            _record(connection, uuid, hold.host, values, event)
         _write_held(connection, uuid, hold, purpose, values)
 
 
@@ -127,11 +146,7 @@ def release(
     database: Database, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any], event: Event | None
 ) -> None:
     """Write the result and let go, in one statement; the history row goes with it. Raises `LockLost`."""
-    freed = {"reservation": None, "lock_id": None, "lock_purpose": None, "lock_taken_at": None}
-    with database.write() as connection:
-        _write_held(connection, uuid, hold, purpose, freed | dict(values))
-        if event is not None:
-            _record(connection, uuid, hold.host, event)
+    write(database, uuid, hold, purpose, FREED | dict(values), event)
 
 
 def is_held(database: Database, uuid: str, hold: Hold) -> bool:
@@ -243,13 +258,34 @@ def _write_held(connection: sa.Connection, uuid: str, hold: Hold, purpose: str, 
         raise errors.LockLost(node=uuid, purpose=purpose)
 
 
-def _record(connection: sa.Connection, uuid: str, host: str, event: Event) -> None:
-    node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
-    connection.execute(
-        sa.insert(node_history).values(
-            uuid=new_uuid(), created_at=utc_now(), node_id=node_id, conductor=host, **msgspec.structs.asdict(event)
-        )
-    )
+def _record(connection: sa.Connection, uuid: str, host: str, values: Mapping[str, Any], event: Event) -> None:
+    """Before the change itself, so that the row still tells since when the state was what it was."""
+    bound = {"row": new_uuid(), "host": host, "node": uuid} | msgspec.structs.asdict(event)
+    if "provision_state" in values:
+        states = {"state": values["provision_state"], "target": values.get("target_provision_state")}
+        connection.execute(_RECORD_CHANGE, bound | states)
+    else:
+        connection.execute(_RECORD, bound)
+
+
+def _told(state: Any, target: Any, duration: Any) -> sa.Insert:
+    """An entry of the history, made from the node's row as it is."""
+    columns: dict[str, Any] = {name: sa.bindparam(name, type_=sa.String()) for name in Event.__struct_fields__}
+    columns |= {
+        "uuid": sa.bindparam("row", type_=sa.String()), "conductor": sa.bindparam("host", type_=sa.String()),
+        "created_at": utc_now(), "node_id": c.id,
+        "state": state, "target_provision_state": target, "duration_seconds": duration,
+    }  # fmt: skip
+    row = sa.select(*(value.label(name) for name, value in columns.items())).where(c.uuid == sa.bindparam("node"))
+    return sa.insert(node_history).from_select(list(columns), row)
+
+
+_RECORD: Final = _told(c.provision_state, c.target_provision_state, sa.null())
+_RECORD_CHANGE: Final = _told(
+    sa.bindparam("state", type_=sa.String()),
+    sa.bindparam("target", type_=sa.String()),
+    seconds_since(c.provision_updated_at),
+)
 
 
 def _refuse(database: Database, uuid: str) -> None:

@@ -146,7 +146,11 @@ class Conductors(_Row):
 
 
 class NodeHistory(_Row):
-    """What happened to a node: one row for the end of each piece of work."""
+    """What happened to a node: each change of its provision state, and the end of each other piece of work.
+
+    `state` and `target_provision_state` are the node's after it; `duration_seconds` is how long it had been in the
+    state that it left.
+    """
 
     uuid = sa.Column(sa.String(36), nullable=False, unique=True)
     node_id = sa.Column(BigId, sa.ForeignKey("nodes.id"), nullable=False, index=True)
@@ -155,6 +159,10 @@ class NodeHistory(_Row):
     severity = sa.Column(sa.String(255), nullable=True)
     event = sa.Column(sa.Text, nullable=True)
     user = sa.Column(sa.String(64), nullable=True)
+    project = sa.Column(sa.String(80), nullable=True)
+    state = sa.Column(sa.String(15), nullable=True)
+    target_provision_state = sa.Column(sa.String(15), nullable=True)
+    duration_seconds = sa.Column(sa.Integer, nullable=True)
 
 
 class ServiceKeys(_Row):

@@ -13,9 +13,10 @@ from ironic_lite import errors
 from ironic_lite.clock import new_uuid
 from ironic_lite.conductor.picture import Mode, mode
 from ironic_lite.db import nodes
-from ironic_lite.db.engine import Database
+from ironic_lite.db.engine import Database, seconds_ago
 from ironic_lite.db.nodes import Event, Hold
 from ironic_lite.db.tables import node_history
+from ironic_lite.db.tables import nodes as table
 from tests.builders import a_node, a_row
 
 
@@ -151,3 +152,43 @@ def test_locks_are_found_by_host_in_any_case(database: Database):
     nodes.take(database, node, hold("Host-A"), "x", {})
     assert [one.uuid for one in nodes.locked_by(database, "host-a")] == [node.uuid]
     assert nodes.locked_by(database, "host-b") == []
+
+
+def test_the_history_tells_the_states_and_how_long_the_one_before_took(database: Database):
+    node = a_node(database)
+    hold = Hold("h1", "one")
+    started = Event("provisioning", "INFO", "verifying begins")
+    nodes.take(
+        database,
+        node,
+        hold,
+        "manage",
+        {"provision_state": "verifying", "target_provision_state": "manageable"},
+        started,
+    )
+    with database.write() as connection:
+        connection.execute(sa.update(table).values(provision_updated_at=seconds_ago(90)))
+    nodes.write(database, node.uuid, hold, "manage", {}, Event("verify", "INFO", "a step"))
+    done = {"provision_state": "manageable", "target_provision_state": None}
+    nodes.release(database, node.uuid, hold, "manage", done, Event("provisioning", "INFO", "verified"))
+    with database.read() as connection:
+        rows = connection.execute(sa.select(node_history).order_by(node_history.c.id)).all()
+    told = [(row.event, row.state, row.target_provision_state) for row in rows]
+    assert told == [
+        ("verifying begins", "verifying", "manageable"),
+        ("a step", "verifying", "manageable"),
+        ("verified", "manageable", None),
+    ]
+    assert (rows[0].duration_seconds, rows[1].duration_seconds) == (None, None)  # it was in no state before
+    assert 90 <= rows[2].duration_seconds < 1000
+
+
+def test_a_lock_that_is_not_taken_tells_the_history_nothing(database: Database):
+    seen = a_node(database)
+    nodes.change(database, seen.uuid, seen.revision, {"description": "x"})
+    with pytest.raises(errors.ChangedMeanwhile):
+        nodes.take(database, seen, Hold("h1", "one"), "manage", {}, Event("provisioning", "INFO", "no"))
+    with pytest.raises(errors.LockLost):
+        nodes.write(database, seen.uuid, Hold("h1", "one"), "manage", {}, Event("provisioning", "INFO", "no"))
+    with database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(node_history)) == 0
