@@ -80,6 +80,12 @@ class UnsupportedByDriver(Invalid):
     message = "The {interface} interface of node {node} does not support {what}; supported are: {supported}."
 
 
+class UnknownStep(Invalid):
+    """A step that no interface of the node offers for this."""
+
+    message = "Node {node} has no {kind} step {step!r}; it has: {known}."
+
+
 class NodeInMaintenance(Invalid):
     """An action that maintenance mode forbids."""
 
@@ -272,6 +278,13 @@ class BMCLeftAlone(Unavailable):
     retry_after_s = 15
 
 
+class TooManyAtOnce(Unavailable):
+    """As many nodes as may be on that way in the whole cluster are."""
+
+    message = "Node {node} must wait: {count} nodes are {what} already, and [conductor]{option} allows {limit}."
+    retry_after_s = 10
+
+
 class AgendaFull(Unavailable):
     """Something that was to be done later, and cannot be remembered: too much is already."""
 
@@ -312,6 +325,18 @@ class Interrupted(Error):
     """Work that ended because this process stops; the node's last_error says so."""
 
     message = "{what} was interrupted because the conductor is shutting down."
+
+
+class StepFailed(Error):
+    """A step that could not be done; the node's last_error says so."""
+
+    message = "Step {step} failed: {reason}."
+
+
+class Aborted(Error):
+    """Work that ended because somebody asked for it."""
+
+    message = "It was aborted by request after step {step}, which could not be interrupted."
 
 
 class WouldDeadlock(Error):

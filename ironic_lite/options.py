@@ -17,6 +17,7 @@ DECLARED_IN: Final = (
     "ironic_lite.api.process",
     "ironic_lite.conductor.process",
     "ironic_lite.drivers.fake",
+    "ironic_lite.drivers.fake_life",
     "ironic_lite.drivers.redfish.exchange",
     "ironic_lite.drivers.redfish.options",
     "ironic_lite.drivers.ipmi.options",

@@ -20,9 +20,10 @@ from ironic_lite.api.v1.conductors import ConductorItem, Conductors
 from ironic_lite.api.v1.drivers import DriverItem, DriverProperties, Drivers
 from ironic_lite.api.v1.node_actions import BootDevices, BootDeviceState, LegacyValidate, Maintenance, Validate
 from ironic_lite.api.v1.node_parts import History, HistoryItem, NodePorts, NodePortsDetail, Traits
-from ironic_lite.api.v1.node_states import PowerState, ProvisionState, States
+from ironic_lite.api.v1.node_states import PowerState, States
 from ironic_lite.api.v1.nodes import NodeItem, Nodes, NodesDetail
 from ironic_lite.api.v1.ports import PortItem, Ports, PortsDetail
+from ironic_lite.api.v1.provisioning import ProvisionState
 from ironic_lite.api.v1.root import V1, Root
 from ironic_lite.api.workers import Workers
 from ironic_lite.clock import Clock

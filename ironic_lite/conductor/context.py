@@ -38,6 +38,8 @@ class Work(StrEnum):
     """The kinds of a conductor's work; what each may use of the pool: `conductor.kinds`."""
 
     ACTIONS = "actions"
+    PROVISIONING = "provisioning"
+    WAITS = "waits"
     POWER_SYNC = "power sync"
     POWER_RECOVERY = "power recovery"
     SENSORS = "sensor collection"
@@ -80,6 +82,8 @@ class Conductor:
 
     def wrote(self, node: Node, changes: Mapping[str, Any]) -> Node:
         """The node after a statement of ours made these changes; the picture of it follows at once."""
+        if "provision_state" in changes:  # the row has the database's time, which is nearly the same
+            changes = {"provision_updated_at": self.clock.now(), **changes}
         written = node.written(changes)
         self.freshness.place([written])
         return written

@@ -13,6 +13,10 @@ from ironic_lite.executors.kinds import Kind
 # Beyond what the BMC was given: the database, and a machine that is busy.
 LATE_AFTER_S: Final = 30.0
 HOUSE_KEEPING_AT_A_TIME: Final = 2
+# A node's way through many states may be hours of one task.
+WAY_LATE_AFTER_S: Final = 3600.0
+# Nodes whose wait fell due and that wait for a place: of a thousand that were deployed at once.
+WAITS: Final = 1000
 # Second looks that fell due and wait for a place of the power sync: those of a rack that lost its power at once.
 LOOKS: Final = 1000
 
@@ -46,6 +50,8 @@ def kinds() -> list[Kind]:
     action_s, visit_s = power.conf.soft_power_off_timeout + LATE_AFTER_S, context_conf.poll_timeout + LATE_AFTER_S
     return [
         Kind(Work.ACTIONS, cap=actions, queue=0, critical=True, deadline_s=action_s),
+        Kind(Work.PROVISIONING, cap=actions, queue=0, critical=True, deadline_s=WAY_LATE_AFTER_S),
+        Kind(Work.WAITS, cap=recurring, queue=WAITS, only_reads=True, deadline_s=visit_s),
         Kind(Work.POWER_SYNC, cap=sync, queue=sync + LOOKS, only_reads=True, deadline_s=visit_s),
         Kind(Work.POWER_RECOVERY, cap=recurring, queue=recurring, only_reads=True, deadline_s=visit_s),
         Kind(Work.SENSORS, cap=sensor, queue=sensor, only_reads=True, deadline_s=sensor_s),
@@ -56,4 +62,5 @@ def kinds() -> list[Kind]:
 def described(table: list[Kind]) -> str:
     """The table in one line, for the log."""
     caps = ", ".join(f"{kind.name} {kind.cap}" for kind in table)
-    return f"{conf.workers_pool_size} workers, of which {reserved()} for actions alone; at most at a time: {caps}"
+    kept = f"of which {reserved()} for actions and provisioning alone"
+    return f"{conf.workers_pool_size} workers, {kept}; at most at a time: {caps}"

@@ -48,11 +48,16 @@ def _check_request(node: Node, driver: PowerInterface, target: PowerTarget) -> N
     driver.check(node)
 
 
-def _set_power(lock: NodeLock, driver: PowerInterface, target: PowerTarget, timeout_s: int | None) -> Result:
+def bring(lock: NodeLock, driver: PowerInterface, target: PowerTarget, timeout_s: int | None = None) -> None:
+    """See to it that the machine gets there, within that time or the configured one."""
     default_s = conf.soft_power_off_timeout if target.soft else conf.power_state_change_timeout
     deadline = Deadline(lock.conductor.clock, timeout_s or default_s)
     if target.always_acts or driver.read(lock.node, deadline).power != target.settles_as:
         driver.change(lock.node, target, lock.attempt(deadline))
+
+
+def _set_power(lock: NodeLock, driver: PowerInterface, target: PowerTarget, timeout_s: int | None) -> Result:
+    bring(lock, driver, target, timeout_s)
     return Result(
         {"power_state": target.settles_as, "target_power_state": None},
         Event("power", "INFO", f'Power changed by "{target}": the machine is now "{target.settles_as}".'),

@@ -42,7 +42,7 @@ from ironic_lite.conductor import (
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.schedule import Schedule
 from ironic_lite.config import Host, Section, Str, Strings
-from ironic_lite.db import conductors, migrate, nodes
+from ironic_lite.db import conductors, migrate
 from ironic_lite.db.conductors import Drivers
 from ironic_lite.db.engine import open_database
 from ironic_lite.drivers import registry
@@ -166,9 +166,7 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         agenda.start()
         # In the agenda's own thread: it must beat however full the pool is, and is bounded by the database's deadlines.
         agenda.repeat(Recurring("heartbeat", lambda: heartbeat_conf.heartbeat_interval, self._heartbeat, kind=None))
-        owns = self._conductor.owns
-        ours = [one for one in nodes.stranded(database) if owns(one.uuid, one.driver, one.conductor_group)]
-        recovery.fail_stranded(database, ours)
+        recovery.take_up_stranded(self._conductor)
         for work in (*self._schedule.rows(), statistics.Diary(self._conductor).row()):
             agenda.repeat(work)
         self._schedule.start()

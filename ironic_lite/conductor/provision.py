@@ -1,144 +1,229 @@
-"""The node's way through the provision states: what a verb begins, and what is done in each working state.
+"""The node's way through the provision states: what a verb begins, and how one working state leads to the next.
 
-A handler does the work of one state and returns the event that ends it, with what else is to be written. The table of
-`domain/provision.py` says where the event leads; if that state has a handler too, the same work goes on with it.
+What is done in a working state is its `Flow`; the event that ends it leads, by the table of `domain/provision.py`, to
+another state. If that has a flow too, the same work goes on with it; if not, the lock is released there.
+
+*Guarantees.* (1) A verb is checked whole while its caller waits, and a refusal has changed nothing. (2) Each change of
+state is one transaction with its entry in the history. (3) Work whose conductor ended, however it ended, is taken up
+again from the row (`take_up`), by the next life or by whoever owns the node then: no node stays in a working state.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, Final
-
-import msgspec
 
 from ironic_lite import errors
 from ironic_lite.cluster import rpc
+from ironic_lite.conductor import adopt, clean, deploy, rescue, service, verify
 from ironic_lite.conductor.context import Conductor, Work
+from ironic_lite.conductor.flow import NOTHING, Flow, Request
 from ironic_lite.conductor.locks import NodeLock, Result
-from ironic_lite.config import Bool, Section
+from ironic_lite.conductor.stepping import WAITING_KEY
+from ironic_lite.config import Int, Section
 from ironic_lite.db import nodes
 from ironic_lite.domain.node import Node
-from ironic_lite.domain.provision import Event, next_state, target_of
-from ironic_lite.domain.states import STABLE, Provision
-from ironic_lite.drivers import registry
+from ironic_lite.domain.provision import KEEPS_TARGET, WORK_OF, Event, next_state, target_of
+from ironic_lite.domain.states import STABLE, WORKING, Provision
+from ironic_lite.domain.steps import plan_of
+from ironic_lite.drivers.steps import Done, Outcome
 
 LOG = logging.getLogger(__name__)
 
+FLOWS: Final[Mapping[Provision, Flow]] = {
+    Provision.VERIFYING: verify.VERIFYING,
+    Provision.CLEANING: clean.CLEANING,
+    Provision.DEPLOYING: deploy.DEPLOYING,
+    Provision.DELETING: deploy.DELETING,
+    Provision.ADOPTING: adopt.ADOPTING,
+    Provision.RESCUING: rescue.RESCUING,
+    Provision.UNRESCUING: rescue.UNRESCUING,
+    Provision.SERVICING: service.SERVICING,
+}
+# Of the nodes in these states only so many may be in the cluster: the option, how a sentence says it, the states.
+Crowd = tuple[str, str, frozenset[Provision]]
+DEPLOYS: Final[Crowd] = (
+    "max_concurrent_deploy", "deploying", frozenset({Provision.DEPLOYING, Provision.DEPLOY_WAIT}),
+)  # fmt: skip
+CLEANS: Final[Crowd] = (
+    "max_concurrent_clean",
+    "in deletion or cleaning",
+    frozenset({Provision.DELETING, Provision.CLEANING, Provision.CLEAN_WAIT}),
+)
+CROWDS: Final = {Provision.DEPLOYING: DEPLOYS, Provision.DELETING: CLEANS, Provision.CLEANING: CLEANS}
+
 
 class conf(Section, name="conductor"):
-    """Cleaning."""
+    """How many nodes of the whole cluster at a time."""
 
-    automated_clean = Bool(True, help="Whether nodes are cleaned on their way to available; a node may say otherwise.")
-
-
-class End(msgspec.Struct, frozen=True):
-    """How a state's work ended: the event, what is written with it, and a sentence for the history."""
-
-    event: Event
-    sentence: str
-    changes: dict[str, Any] = {}
+    max_concurrent_deploy = Int(250, min=1, mutable=True, help="Nodes that may be deploying at a time in the cluster.")
+    max_concurrent_clean = Int(
+        50, min=1, mutable=True, help="Nodes that may be in deletion or cleaning at a time in the cluster."
+    )
 
 
 @rpc.method
-def change_provision_state(conductor: Conductor, node: str, event: Event) -> None:
+def change_provision_state(conductor: Conductor, node: str, event: Event, request: Request = NOTHING) -> None:
     """Check the verb while the caller waits; carry the node on in the background where there is work to do."""
     row = nodes.get(conductor.database, node)
     if row.reservation is not None:
         raise errors.NodeLocked(node=row.uuid, host=row.reservation, purpose=row.lock_purpose)
     after = next_state(row.uuid, row.provision_state, event)
-    _check_verb(row, event)
-    if after not in HANDLERS:
+    if event is Event.ABORT:
+        _abort(conductor, row, after)
+    elif event is Event.UNHOLD:
+        _unhold(conductor, row)
+    elif after in FLOWS:
+        _begin(conductor, row, event, after, request)
+    else:
         with NodeLock(conductor, row, event) as lock:
-            lock.finish(_without_work(row, event, after))
-        return
-    registry.power(row).check(row)
-    with conductor.pool.slot(Work.ACTIONS, f"{event} of node {row.label}") as slot:
-        lock = NodeLock(conductor, row, event, _entering(after) | {"last_error": None})
+            lock.finish(_moved(row, event, after, {"last_error": None}, f'By "{event}".'))
+
+
+def _begin(conductor: Conductor, row: Node, event: Event, after: Provision, request: Request) -> None:
+    _demand_room(conductor, row, after)
+    columns = {"last_error": None} | FLOWS[after].begin(row, event, request)
+    coming = _moved(row, event, after, columns, f'By "{event}".')
+    with conductor.pool.slot(Work.PROVISIONING, f"{event} of node {row.label}") as slot:
+        lock = NodeLock(conductor, row, event, coming.changes, coming.event)
         lock.continue_in(slot, _carry, _fail)
 
 
-def _check_verb(node: Node, event: Event) -> None:
-    if event is Event.DELETE and node.protected:
-        raise errors.Forbidden(reason=f"Node {node.uuid} is protected and can not be undeployed.")
-    if event is Event.PROVIDE and node.retired:
-        raise errors.Invalid(reason=f"Node {node.uuid} is retired and can not be made available.")
+def _demand_room(conductor: Conductor, row: Node, after: Provision) -> None:
+    """Raise `TooManyAtOnce` if the cluster is full of such nodes; two verbs at the same moment may both pass."""
+    if after not in CROWDS:
+        return
+    option, what, states = CROWDS[after]
+    limit, count = getattr(conf, option), nodes.count_in(conductor.database, states)
+    if count >= limit:
+        raise errors.TooManyAtOnce(node=row.uuid, count=count, what=what, option=option, limit=limit)
 
 
-def _entering(state: Provision) -> dict[str, Any]:
-    return {"provision_state": state, "target_provision_state": target_of(state)}
+def _abort(conductor: Conductor, row: Node, after: Provision) -> None:
+    """End what waits. A step that cannot be interrupted is the last one."""
+    if after in STABLE and row.maintenance:  # from service failed
+        raise errors.Conflict(
+            reason=f"Node {row.uuid} is in maintenance mode; end that before its service is given up."
+        )
+    flow = _flow_of(row)
+    plan = plan_of(row, flow.kind) if flow is not None and flow.kind is not None else None
+    if plan is not None and plan.current is not None and not plan.current.abortable and after not in STABLE:
+        with NodeLock(conductor, row, Event.ABORT) as lock:
+            text = f"It is to end after step {plan.current.label}, which cannot be interrupted: by request."
+            columns = plan.to_abort.written(row.driver_internal_info)
+            lock.finish(Result(columns, nodes.Event("provisioning", "INFO", text)))
+        return
+    with conductor.pool.slot(Work.PROVISIONING, f"abort of node {row.label}") as slot:
+        lock = NodeLock(conductor, row, Event.ABORT)
+        lock.continue_in(slot, _give_up, _fail, after)
 
 
-def _without_work(node: Node, event: Event, after: Provision) -> Result:
-    """A verb that only moves the node: nothing runs on it here, so nothing has to be ended first."""
-    changes = _entering(after) | {"last_error": None}
-    text = f'Provision state changed from "{node.provision_state}" to "{after}" by "{event}".'
-    if event is Event.ABORT and after not in STABLE:
-        text = f'The operation in state "{node.provision_state}" was aborted by request.'
-        changes["last_error"] = text
-    return Result(changes, nodes.Event("provisioning", "INFO", text))
+def _give_up(lock: NodeLock, after: Provision) -> Result:
+    text = f'The operation in state "{lock.node.provision_state}" was aborted by request.'
+    columns = _tidied(lock, None) | {"last_error": None if after in STABLE else text}
+    return _moved(lock.node, Event.ABORT, after, columns, text)
 
 
-def _carry(lock: NodeLock) -> Result:
-    """Do the work of the node's state, and of each state that it leads to, until one has none."""
+def _unhold(conductor: Conductor, row: Node) -> None:
+    """Go on after the step that holds: through the waiting state, as the table has it."""
+    waiting = next_state(row.uuid, row.provision_state, Event.UNHOLD)
+    with conductor.pool.slot(Work.PROVISIONING, f"unhold of node {row.label}") as slot:
+        coming = _moved(row, Event.UNHOLD, waiting, {}, 'By "unhold".')
+        lock = NodeLock(conductor, row, Event.UNHOLD, coming.changes, coming.event)
+        lock.continue_in(slot, _resume, _fail, Done())
+
+
+def carry_on(conductor: Conductor, row: Node, outcome: Outcome) -> None:
+    """Go on with a node that waited, as what it waited for has ended. Raises as `NodeLock`, and `NoFreeWorker`."""
+    with conductor.pool.slot(Work.PROVISIONING, f"going on with node {row.label}") as slot:
+        lock = NodeLock(conductor, row, Event.RESUME)
+        lock.continue_in(slot, _resume, _fail, outcome)
+
+
+def time_out(conductor: Conductor, row: Node, waited_s: float) -> None:
+    """Fail a node that waited for too long. Raises as `carry_on`."""
+    why = row.driver_internal_info.get(WAITING_KEY, {}).get("why", "an answer")
+    reason = f"It waited for {why} for {waited_s:.0f} s, which is longer than allowed."
+    with conductor.pool.slot(Work.PROVISIONING, f"time-out of node {row.label}") as slot:
+        lock = NodeLock(conductor, row, "time-out")
+        lock.continue_in(slot, _fail, _fail, reason)
+
+
+def take_up(conductor: Conductor, uuid: str) -> None:
+    """Go on, here and now, with a node in a working state on which nobody works: its conductor ended."""
+    row = nodes.get(conductor.database, uuid)
+    if row.reservation is None and row.provision_state in WORKING:
+        LOG.warning('Node %s is taken up in state "%s": nobody works on it.', row.label, row.provision_state)
+        NodeLock(conductor, row, "taking up").run(_carry, _fail)
+
+
+def _resume(lock: NodeLock, outcome: Outcome) -> Result:
+    after = next_state(lock.node.uuid, lock.node.provision_state, Event.RESUME)
+    coming = _moved(lock.node, Event.RESUME, after, _without_wait(lock.node, {}), "What it waited for has ended.")
+    lock.write(coming.event, **coming.changes)
+    return _carry(lock, outcome)
+
+
+def _carry(lock: NodeLock, outcome: Outcome | None = None) -> Result:
+    """Do the work of the node's state, and of each state that it leads to, until one has none.
+
+    When the conductor stops in the middle the row stays as it is: whoever has the node next takes it up.
+    """
     while True:
-        end = HANDLERS[lock.node.provision_state](lock)
+        try:
+            end = FLOWS[lock.node.provision_state].work(lock, outcome)
+        except errors.Interrupted as exc:
+            LOG.warning("Node %s: %s", lock.node.label, exc)
+            return Result()
+        outcome = None
         after = next_state(lock.node.uuid, lock.node.provision_state, end.event)
-        if after not in HANDLERS:
-            return Result(_entering(after) | end.changes, nodes.Event("provisioning", "INFO", end.sentence))
-        lock.write(**_entering(after), **end.changes)
+        coming = _moved(lock.node, end.event, after, end.changes, end.sentence)
+        if after not in FLOWS:
+            return coming
+        lock.write(coming.event, **coming.changes)
 
 
 def _fail(lock: NodeLock, reason: str) -> Result:
-    return failure(lock.node, f'Node {lock.node.uuid} failed in state "{lock.node.provision_state}": {reason}')
+    """End the work of the node's state, or its wait, with a failure."""
+    state = lock.node.provision_state
+    text = f'Node {lock.node.uuid} failed in state "{state}": {reason}'
+    after = next_state(lock.node.uuid, state, Event.FAIL)
+    return _moved(lock.node, Event.FAIL, after, _tidied(lock, text) | {"last_error": text}, text, "ERROR")
 
 
-def failure(node: Node, text: str) -> Result:
-    """What is written when the work of the node's state cannot go on."""
-    after = next_state(node.uuid, node.provision_state, Event.FAIL)
-    return Result(_entering(after) | {"last_error": text}, nodes.Event("provisioning", "ERROR", text))
+def _tidied(lock: NodeLock, failure: str | None) -> dict[str, Any]:
+    """What is written of a way that was given up. It is given up whatever tidying up meets."""
+    flow = _flow_of(lock.node)
+    try:
+        columns = flow.give_up(lock, failure) if flow is not None else {}
+    except Exception:
+        LOG.exception("Node %s: tidying up failed.", lock.node.label)
+        columns = {}
+    return _without_wait(lock.node, columns)
 
 
-def _verify(lock: NodeLock) -> End:
-    """Enrolled by an operator: manageable once its BMC has answered."""
-    reading = registry.power(lock.node).read(lock.node, lock.conductor.poll_deadline())
-    if reading.power is None:
-        raise errors.Invalid(reason="the BMC answers, but does not say whether the machine is on or off")
-    told = {"power_state": reading.power, "boot_mode": reading.boot_mode, "health": reading.health}
-    changes = {name: value for name, value in told.items() if value is not None}
-    return End(Event.DONE, f'Verified: the BMC answers and the machine is "{reading.power}".', changes)
+def _moved(
+    node: Node, event: Event, after: Provision, columns: Mapping[str, Any], sentence: str, severity: str = "INFO"
+) -> Result:
+    """A change of state with all that is written with it, and its entry in the history."""
+    if after in STABLE:
+        target = None
+    elif event in KEEPS_TARGET and node.target_provision_state is not None:
+        target = node.target_provision_state
+    else:
+        target = target_of(after)
+    states = {"provision_state": after, "target_provision_state": target}
+    return Result(states | dict(columns), nodes.Event("provisioning", severity, sentence))
 
 
-def _clean(lock: NodeLock) -> End:
-    """On the way to available. The drivers of this version offer no clean steps, so there are none to run."""
-    wanted = conf.automated_clean if lock.node.automated_clean is None else lock.node.automated_clean
-    done = f"Driver {lock.node.driver} offers no automated clean steps" if wanted else "Automated cleaning is off"
-    if lock.node.retired:
-        return End(Event.MANAGE, f"{done}; the node is retired and becomes manageable.")
-    return End(Event.DONE, f"{done}; the node becomes available.")
+def _without_wait(node: Node, columns: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a node that waits no longer."""
+    info = columns.get("driver_internal_info", node.driver_internal_info)
+    if WAITING_KEY not in info:
+        return columns
+    return columns | {"driver_internal_info": {key: value for key, value in info.items() if key != WAITING_KEY}}
 
 
-def _tear_down(_lock: NodeLock) -> End:
-    """The instance is gone for good: nothing of it may be left on the node."""
-    changes: dict[str, Any] = {
-        "instance_uuid": None,
-        "instance_info": {},
-        "instance_name": None,
-        "driver_internal_info": {},
-    }
-    return End(Event.CLEAN, "The instance was torn down.", changes)
-
-
-def _adopt(lock: NodeLock) -> End:
-    """A machine that runs already: active, with its power left as it is."""
-    reading = registry.power(lock.node).read(lock.node, lock.conductor.poll_deadline())
-    changes: dict[str, Any] = {"power_state": reading.power} if reading.power is not None else {}
-    return End(Event.DONE, "Adopted as it runs.", changes)
-
-
-HANDLERS: Final[dict[Provision, Callable[[NodeLock], End]]] = {
-    Provision.VERIFYING: _verify,
-    Provision.CLEANING: _clean,
-    Provision.DELETING: _tear_down,
-    Provision.ADOPTING: _adopt,
-}
+def _flow_of(node: Node) -> Flow | None:
+    return FLOWS.get(WORK_OF.get(node.provision_state, node.provision_state))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any, Final
 
 from ironic_lite import errors
 from ironic_lite.conductor import provision
+from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db import nodes
 from ironic_lite.db.engine import Database
 from ironic_lite.db.nodes import Event, Hold
@@ -19,10 +21,11 @@ AT_STOP: Final = "the conductor that worked on it was stopped before the work wa
 
 
 def free_locks(database: Database, host: str, reason: str) -> int:
-    """Release every lock of this host and fail the work behind it; returns how many.
+    """Release every lock of this host and end the power change behind it; returns how many.
 
     At start it runs before the JSON-RPC listens, so that it can meet no lock of this life. Each release carries the
-    lock's own id: a lock that somebody else broke or took meanwhile is left alone.
+    lock's own id: a lock that somebody else broke or took meanwhile is left alone. A node in a working state stays in
+    it, and is taken up (`take_up_stranded`).
     """
     left = nodes.locked_by(database, host)
     for node in left:
@@ -30,16 +33,21 @@ def free_locks(database: Database, host: str, reason: str) -> int:
     return len(left)
 
 
-def fail_stranded(database: Database, owned: list[Node]) -> int:
-    """Fail the work of nodes that are in a working state and that nobody holds; returns how many."""
-    for node in owned:
-        changes, event = _interrupted(node, AT_START)
-        try:
-            nodes.change(database, node.uuid, node.revision, changes)
-        except errors.Conflict:
-            continue  # somebody took it up meanwhile
-        LOG.warning("Node %s: %s", node.label, event.event if event else "")
-    return len(owned)
+def take_up_stranded(conductor: Conductor) -> int:
+    """Have every node of ours taken up that is in a working state and that nobody holds; returns how many."""
+    stranded = nodes.stranded(conductor.database)
+    ours = [one for one in stranded if conductor.owns(one.uuid, one.driver, one.conductor_group)]
+    for node in ours:
+        work = partial(_take_up, conductor, node.uuid)
+        conductor.agenda.after(0, Work.PROVISIONING, f"taking up node {node.label}", work, key=("take up", node.uuid))
+    return len(ours)
+
+
+def _take_up(conductor: Conductor, uuid: str) -> None:
+    try:
+        provision.take_up(conductor, uuid)
+    except (errors.Conflict, errors.NodeNotFound):
+        return  # somebody was quicker
 
 
 def _free(database: Database, node: Node, reason: str) -> None:
@@ -55,11 +63,10 @@ def _free(database: Database, node: Node, reason: str) -> None:
 
 def _interrupted(node: Node, reason: str) -> tuple[dict[str, Any], Event | None]:
     """What the row must say. The power state stays: the next visit tells what the machine really is."""
-    changes: dict[str, Any] = {"target_power_state": None}
     if node.provision_state in WORKING:
-        result = provision.failure(node, f'Node {node.uuid} failed in state "{node.provision_state}": {reason}.')
-        return changes | dict(result.changes), result.event
+        text = f'The work in state "{node.provision_state}" was interrupted: {reason}.'
+        return {"target_power_state": None}, Event("provisioning", "WARNING", text)
     if node.target_power_state is None:
         return {}, None
     text = f'Changing the power of node {node.uuid} to "{node.target_power_state}" was interrupted: {reason}.'
-    return changes | {"last_error": text}, Event("power", "ERROR", text)
+    return {"target_power_state": None, "last_error": text}, Event("power", "ERROR", text)

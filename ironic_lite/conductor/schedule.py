@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ironic_lite.conductor import sensors
+from ironic_lite.conductor import recovery, sensors
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.following import TURN_S, Following
 from ironic_lite.conductor.freshness import Freshness
@@ -12,6 +12,7 @@ from ironic_lite.conductor.freshness import conf as freshness_conf
 from ironic_lite.conductor.sensing import Sensing
 from ironic_lite.conductor.strain import Strain
 from ironic_lite.conductor.subscriptions import Subscriptions
+from ironic_lite.conductor.waiting import Waiting
 from ironic_lite.db import nodes
 from ironic_lite.executors.pacing import PaceStats
 from ironic_lite.executors.recurring import Recurring
@@ -27,7 +28,7 @@ class Schedule:
         self._freshness = Freshness(conductor)
         self._following = Following(conductor, self._freshness)
         self._sensing = Sensing(conductor, collector)
-        self._freshness.followers.append(self._sensing.place)
+        self._freshness.followers.extend((self._sensing.place, Waiting(conductor).place))
         self._subscriptions = Subscriptions(conductor)
         self._strain = Strain(conductor.pool.stats, self._lanes, conductor.clock)
 
@@ -57,8 +58,9 @@ class Schedule:
         return *self._freshness.lanes(), *self._sensing.lanes()
 
     def _keep_house(self) -> None:
-        """Let go of what is known of nodes that are gone, and see whether the workers suffice."""
+        """Let go of nodes that are gone, take up those that nobody works on, and see whether the workers suffice."""
         self._strain.look()
+        recovery.take_up_stranded(self._conductor)
         self._conductor.forget_all_but(nodes.uuids(self._conductor.database))
 
 

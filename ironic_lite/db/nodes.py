@@ -8,7 +8,7 @@ Guarantees: (1) a node is changed only by a statement that proves its right to: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
@@ -183,6 +183,20 @@ def stranded(database: Database) -> list[Node]:
         return [_as_node(row) for row in connection.execute(query)]
 
 
+def count_in(database: Database, states: Collection[str]) -> int:
+    """How many nodes are in one of those provision states."""
+    query = sa.select(sa.func.count()).select_from(nodes).where(c.provision_state.in_(sorted(states)))
+    with database.read() as connection:
+        return connection.scalar(query) or 0
+
+
+def waiting(database: Database, uuid: str) -> tuple[Node, float]:
+    """The node, and the seconds that it has been in its provision state. Raises `NodeNotFound`."""
+    row = fetch(database, uuid, (*_COLUMNS, utc_now().label("now")))
+    since = row.provision_updated_at or row.now
+    return _as_node(row), (row.now - since).total_seconds()
+
+
 def changed_since(database: Database, seconds: int) -> tuple[list[Node], int]:
     """Nodes that were written or made in the last so many seconds of the database's clock; how many nodes there are.
 
@@ -277,7 +291,8 @@ def _told(state: Any, target: Any, duration: Any) -> sa.Insert:
         "state": state, "target_provision_state": target, "duration_seconds": duration,
     }  # fmt: skip
     row = sa.select(*(value.label(name) for name, value in columns.items())).where(c.uuid == sa.bindparam("node"))
-    return sa.insert(node_history).from_select(list(columns), row)
+    # Locked as the change will lock it: MariaDB would let two insert, and neither change the row that both refer to.
+    return sa.insert(node_history).from_select(list(columns), row.with_for_update(key_share=True))
 
 
 _RECORD: Final = _told(c.provision_state, c.target_provision_state, sa.null())

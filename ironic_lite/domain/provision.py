@@ -146,6 +146,18 @@ HEADING: Final[dict[Provision, Provision]] = {
     _P.SERVICING: _P.ACTIVE, _P.SERVICE_WAIT: _P.ACTIVE, _P.SERVICE_HOLD: _P.ACTIVE, _P.SERVICE_FAILED: _P.ACTIVE,
 }  # fmt: skip
 
+# The working state in which what waits or holds goes on.
+WORK_OF: Final[dict[Provision, Provision]] = {
+    _P.INSPECT_WAIT: _P.INSPECTING,
+    _P.CLEAN_WAIT: _P.CLEANING, _P.CLEAN_HOLD: _P.CLEANING,
+    _P.DEPLOY_WAIT: _P.DEPLOYING, _P.DEPLOY_HOLD: _P.DEPLOYING,
+    _P.RESCUE_WAIT: _P.RESCUING,
+    _P.SERVICE_WAIT: _P.SERVICING, _P.SERVICE_HOLD: _P.SERVICING,
+}  # fmt: skip
+
+# What happens on the way, and leaves open where it was heading.
+KEEPS_TARGET: Final = frozenset({_E.WAIT, _E.HOLD, _E.RESUME, _E.UNHOLD, _E.FAIL, _E.ABORT})
+
 # The word of a PUT .../states/provision, the event it stands for, and the first API version that has it.
 VERBS: Final[dict[str, tuple[Event, int]]] = {
     "active": (_E.DEPLOY, 1), "deploy": (_E.DEPLOY, 73),

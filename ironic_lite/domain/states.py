@@ -106,11 +106,14 @@ _P = Provision
 
 STABLE: Final = frozenset({_P.ENROLL, _P.MANAGEABLE, _P.AVAILABLE, _P.ACTIVE, _P.ERROR, _P.RESCUE})
 
-# States in which a conductor works on the node: an end of the conductor ends the work (event "fail").
+# States in which a conductor works on the node: if it ends, the work is taken up again.
 WORKING: Final = frozenset({
     _P.VERIFYING, _P.INSPECTING, _P.CLEANING, _P.DEPLOYING, _P.DELETING, _P.ADOPTING, _P.RESCUING, _P.UNRESCUING,
     _P.SERVICING,
 })  # fmt: skip
+
+# States in which a node waits for something that its row names; `domain.provision.WORK_OF` has those that hold, too.
+WAITING: Final = frozenset({_P.INSPECT_WAIT, _P.CLEAN_WAIT, _P.DEPLOY_WAIT, _P.RESCUE_WAIT, _P.SERVICE_WAIT})
 
 # States whose node may be deleted; any other needs maintenance mode. `available` by option.
 DELETABLE: Final = frozenset({_P.ENROLL, _P.MANAGEABLE, _P.ADOPT_FAILED, _P.AVAILABLE})

@@ -154,6 +154,33 @@ class ManagementInterface(Protocol):
         """Every sensor that the BMC reports now. Raises the `BMC...` errors only when it told not one."""
 
 
+class DeployInterface(Protocol):
+    """How an instance comes onto a machine, by steps (`drivers.steps`), and how it goes."""
+
+    properties: Mapping[str, str]
+
+    def check(self, node: Node) -> None:
+        """Raise `Invalid` with what a deployment lacks. Never talks to the BMC."""
+
+    def tear_down(self, node: Node, attempt: Attempt) -> None:
+        """End what runs on the machine: it has no instance afterwards. May be repeated."""
+
+
+class RescueInterface(Protocol):
+    """A ramdisk into which the owner of a broken instance can log in."""
+
+    properties: Mapping[str, str]
+
+    def check(self, node: Node) -> None:
+        """Raise `Invalid` with what a rescue lacks. Never talks to the BMC."""
+
+    def rescue(self, node: Node, attempt: Attempt) -> None:
+        """Boot it. May be repeated."""
+
+    def unrescue(self, node: Node, attempt: Attempt) -> None:
+        """Boot the instance again. May be repeated."""
+
+
 class SensorsPoller(Protocol):
     """What a management interface offers besides, if its sensors can be collected by the thousand.
 

@@ -14,8 +14,16 @@ from typing import Any, Final, cast
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import INTERFACE_KINDS, Node
+from ironic_lite.domain.steps import INTERFACE_ORDER
 from ironic_lite.drivers.contact import IO
-from ironic_lite.drivers.interfaces import HardwareType, ManagementInterface, PowerInterface
+from ironic_lite.drivers.interfaces import (
+    DeployInterface,
+    HardwareType,
+    ManagementInterface,
+    PowerInterface,
+    RescueInterface,
+)
+from ironic_lite.drivers.steps import Offer, offered
 
 # What redfish and ipmi have of every other kind: a name that clients know, and nothing behind it.
 _NAMES_ONLY: Final[Mapping[str, Mapping[str, None]]] = {
@@ -56,7 +64,11 @@ HARDWARE_TYPES: Final = (
             **{kind: {"fake": None} for kind in INTERFACE_KINDS},
             "network": {"noop": None},
             "storage": {"noop": None, "fake": None},
+            "deploy": {"fake": "ironic_lite.drivers.fake_life:FakeDeploy"},
             "power": {"fake": "ironic_lite.drivers.fake:FakePower"},
+            "raid": {"fake": "ironic_lite.drivers.fake_life:FakeRaid"},
+            "rescue": {"fake": "ironic_lite.drivers.fake_life:FakeRescue"},
+            "vendor": {"fake": "ironic_lite.drivers.fake_life:FakeVendor"},
             "management": {"fake": "ironic_lite.drivers.fake:FakeManagement"},
         },
     ),
@@ -82,6 +94,28 @@ def power(node: Node) -> PowerInterface:
 def management(node: Node) -> ManagementInterface:
     """The node's management interface. Raises `DriverNotFound`, `Invalid`."""
     return cast("ManagementInterface", _implementation(node.driver, "management", node.management_interface))
+
+
+def deploy(node: Node) -> DeployInterface:
+    """The node's deploy interface. Raises `UnsupportedByDriver` where only its name is there."""
+    return cast("DeployInterface", _demanded(node, "deploy"))
+
+
+def deploy_or_none(node: Node) -> DeployInterface | None:
+    """The node's deploy interface, or None where only its name is there."""
+    return cast("DeployInterface | None", _of(node, "deploy"))
+
+
+def rescue(node: Node) -> RescueInterface:
+    """The node's rescue interface. Raises `UnsupportedByDriver` where only its name is there."""
+    return cast("RescueInterface", _demanded(node, "rescue"))
+
+
+def steps(node: Node) -> dict[tuple[str, str], Offer]:
+    """Every step of the node's interfaces, by interface and name."""
+    found = ((kind, _of(node, kind)) for kind in INTERFACE_ORDER)
+    every = (offer for kind, one in found if one is not None for offer in offered(kind, one))
+    return {(offer.interface, offer.name): offer for offer in every}
 
 
 def properties(name: str) -> dict[str, str]:
@@ -115,6 +149,29 @@ def close_all(deadline: Deadline) -> None:
     for close in closers:
         close(deadline)
     IO.stop(deadline)
+
+
+def _demanded(node: Node, kind: str) -> Any:
+    found = _of(node, kind)
+    if found is None:
+        having = sorted(
+            name
+            for one in HARDWARE_TYPES
+            for name, target in one.interfaces.get(kind, {}).items()
+            if target is not None
+        )
+        name = getattr(node, f"{kind}_interface") or "none"
+        raise errors.UnsupportedByDriver(interface=kind, node=node.label, what=name, supported=", ".join(having))
+    return found
+
+
+def _of(node: Node, kind: str) -> Any | None:
+    """The node's implementation of that kind, or None where it has no more than a name, or not even that."""
+    value = getattr(node, f"{kind}_interface")
+    name = value if value is not None else default_interfaces(node.driver)[kind]
+    if name is None or load(node.driver).interfaces[kind].get(name) is None:
+        return None
+    return _implementation(node.driver, kind, name)
 
 
 def _implementation(driver: str, kind: str, value: str | None) -> Any:

@@ -103,7 +103,7 @@ def test_of_many_takers_one_wins(database: Database):
     def take(number: int) -> str:
         together.wait(10)
         try:
-            nodes.take(database, node, hold(f"h{number}"), "race", {})
+            nodes.take(database, node, hold(f"h{number}"), "race", {}, Event("race", "INFO", f"h{number}"))
         except errors.NodeLocked:
             return "locked"
         return "won"
@@ -111,6 +111,9 @@ def test_of_many_takers_one_wins(database: Database):
     with ThreadPoolExecutor(12) as pool:
         outcome.update(pool.map(take, range(12)))
     assert outcome == {"won": 1, "locked": 11}
+    with database.read() as connection:
+        assert connection.scalar(sa.select(node_history.c.event)) == nodes.get(database, node.uuid).reservation
+        assert connection.scalar(sa.select(sa.func.count()).select_from(node_history)) == 1
 
 
 def test_the_provision_state_carries_its_time(database: Database):

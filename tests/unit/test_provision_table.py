@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ironic_lite import errors
-from ironic_lite.conductor.provision import HANDLERS
+from ironic_lite.conductor.provision import FLOWS
 from ironic_lite.domain.provision import HEADING, NEXT, TABLE, VERBS, Event, accepts, next_state, target_of
 from ironic_lite.domain.states import STABLE, WORKING, Provision
 
@@ -36,8 +36,8 @@ def test_every_state_but_the_stable_ones_heads_somewhere_stable():
     assert target_of(Provision.VERIFYING) == Provision.MANAGEABLE
 
 
-def test_every_handler_belongs_to_a_working_state():
-    assert set(HANDLERS) <= WORKING
+def test_every_flow_belongs_to_a_working_state():
+    assert set(FLOWS) <= WORKING
 
 
 def test_every_verb_is_accepted_somewhere():

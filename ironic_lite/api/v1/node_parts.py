@@ -37,10 +37,6 @@ class Entry(Resource, noun="history entry"):
     event_type = Field(column=h.event_type)
     conductor = Field(column=h.conductor)
     user = Field(column=h.user)
-    project = Field(column=h.project, since=113)
-    state = Field(column=h.state, since=115)
-    target_provision_state = Field(column=h.target_provision_state, since=115)
-    duration_seconds = Field(column=h.duration_seconds, since=115)
     links = Field(selectable=False, derive=_self_link, needs=(c.uuid, h.uuid))
 
 

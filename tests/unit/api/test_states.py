@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from ironic_lite import errors
-from ironic_lite.api.v1.node_states import CARRIED_OUT, POWER_TARGETS
+from ironic_lite.api.v1.node_states import POWER_TARGETS
+from ironic_lite.api.v1.provisioning import CARRIED_OUT
 from ironic_lite.conductor.reports import SensorReport
 from ironic_lite.conductor.validation import Validation
 from ironic_lite.db import nodes
@@ -116,20 +117,33 @@ def test_the_table_of_states_is_whole() -> None:
     assert (len(Provision), len(TABLE), len(NEXT)) == (30, 93, 93)
 
 
+A_STEP = {"interface": "power", "step": "power_off"}
+BESIDE: dict[Event, dict[str, Any]] = {
+    Event.CLEAN: {"clean_steps": [A_STEP]},
+    Event.SERVICE: {"service_steps": [A_STEP]},
+    Event.RESCUE: {"rescue_password": "x"},
+}
+
+
 @pytest.mark.parametrize("state", list(Provision))
 def test_a_verb_is_carried_out_exactly_where_the_table_has_it(service: Service, state: Provision) -> None:
     node = a_node(service.database, provision_state=state)
     for verb, (event, _) in VERBS.items():
         service.conductors.calls.clear()
-        result = service.ask("PUT", f"/v1/nodes/{node.uuid}/states/provision", {"target": verb})
+        body = {"target": verb} | BESIDE.get(event, {})
+        result = service.ask("PUT", f"/v1/nodes/{node.uuid}/states/provision", body)
         if (state, event) in NEXT and event in CARRIED_OUT:
             assert result.status_code == 202, (state, verb)
-            assert service.conductors.calls == [("refhost", "change_provision_state", (node.uuid, event))]
+            ((host, name, (uuid, sent, _)),) = service.conductors.calls
+            assert (host, name, uuid, sent) == ("refhost", "change_provision_state", node.uuid, event)
         else:
             assert result.status_code == 400, (state, verb)
             assert service.conductors.calls == []
         if (state, event) in NEXT and event not in CARRIED_OUT:
-            assert "supported are: deleted, undeploy, manage, provide, abort, adopt" in fault(result)["faultstring"]
+            assert (
+                "supported are: active, deploy, rebuild, deleted, undeploy, manage, provide, abort"
+                in fault(result)["faultstring"]
+            )
 
 
 @pytest.mark.parametrize("verb", [verb for verb, (_, since) in VERBS.items() if since > 1])
@@ -154,6 +168,23 @@ def test_a_verb_is_refused_before_its_version(service: Service, verb: str) -> No
         ("manageable", {"target": "provide", "clean_steps": [{}]}, 110, 400),
         ("manageable", {"target": "provide", "runbook": "r"}, 91, 406),
         ("manageable", {"target": "provide", "colour": 1}, 110, 400),
+        ("manageable", {"target": "clean"}, 110, 400),
+        ("manageable", {"target": "clean", "clean_steps": []}, 110, 400),
+        ("manageable", {"target": "clean", "clean_steps": [{"interface": "bios"}]}, 110, 400),
+        ("manageable", {"target": "clean", "clean_steps": [A_STEP | {"args": 1}]}, 110, 400),
+        ("manageable", {"target": "clean", "clean_steps": [A_STEP | {"execute_on_child_nodes": True}]}, 110, 400),
+        ("manageable", {"target": "clean", "clean_steps": [A_STEP | {"order": 1}], "disable_ramdisk": True}, 110, 202),
+        ("active", {"target": "service"}, 110, 400),
+        ("active", {"target": "rescue", "rescue_password": " "}, 110, 400),
+        ("available", {"target": "active", "deploy_steps": [A_STEP]}, 110, 400),
+        ("available", {"target": "active", "deploy_steps": [A_STEP | {"args": {}, "priority": "5"}]}, 110, 202),
+        ("available", {"target": "active", "deploy_steps": [A_STEP | {"args": {}, "priority": "x"}]}, 110, 400),
+        ("available", {"target": "active", "configdrive": "not base64!"}, 110, 400),
+        ("available", {"target": "active", "configdrive": "http://somewhere/drive"}, 110, 202),
+        ("available", {"target": "active", "configdrive": {"meta_data": {}}}, 55, 406),
+        ("available", {"target": "active", "configdrive": {"vendor_data": {}}}, 58, 400),
+        ("available", {"target": "active", "configdrive": {"meta_data": []}}, 110, 400),
+        ("available", {"target": "active", "configdrive": {"user_data": "#!"}}, 110, 202),
         ("manageable", {"target": "asleep"}, 110, 400),
         ("manageable", {}, 110, 400),
     ],
@@ -168,8 +199,9 @@ def test_what_a_verb_needs(service: Service, state: str, body: Any, minor: int, 
 def test_a_config_drive_may_be_large_and_nothing_else(service: Service) -> None:
     node = a_node(service.database, provision_state="available")
     body = {"target": "active", "configdrive": "x" * 2**21}
-    refused = service.ask("PUT", f"/v1/nodes/{node.uuid}/states/provision", body)
-    assert (refused.status_code, "not supported yet" in refused.text) == (400, True)
+    assert service.ask("PUT", f"/v1/nodes/{node.uuid}/states/provision", body).status_code == 202
+    ((_, _, (_, _, request)),) = service.conductors.calls
+    assert request.configdrive == body["configdrive"]
     assert service.ask("PUT", f"/v1/nodes/{node.uuid}/states/power", body).status_code == 413
 
 

@@ -10,7 +10,7 @@ from ironic_lite import errors
 from ironic_lite.api import app, versions
 from ironic_lite.api.collection import Filter
 from ironic_lite.api.resource import Resource, Write
-from ironic_lite.api.v1 import conductors, drivers, node, node_parts, node_rules, node_states, port, root
+from ironic_lite.api.v1 import conductors, drivers, node, node_parts, node_rules, node_states, port, provisioning, root
 from ironic_lite.domain.provision import ABORT_SINCE, VERBS
 from tests.parts.api import Service
 
@@ -23,7 +23,7 @@ def declared(service: Service) -> dict[str, int]:
     found |= {f"filter {name}": one.argument.since for name, one in [*node.FILTERS.items(), *port.FILTERS.items()]}
     found |= {f"verb {verb}": since for verb, (_, since) in VERBS.items()}
     found |= {f"power {target}": since for target, (_, since) in node_states.POWER_TARGETS.items()}
-    found |= {f"key {name}": since for name, (since, _) in node_states.EXTRAS.items()}
+    found |= {f"key {name}": since for name, (since, _) in provisioning.EXTRAS.items()}
     found |= {f"driver.{name}": since for name, since in drivers.FIELDS.items()}
     found |= {f"driver argument {name}": one.since for name, one in drivers.ARGUMENTS.items()}
     found |= {f"begins in {state}": since for since, state in node_rules.BEGINS_IN.items()}

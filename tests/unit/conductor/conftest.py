@@ -67,7 +67,8 @@ def conductor(database: Database, held: HeldClock) -> Iterator[Conductor]:
     conductors.register(
         database, conductors.Conductor("h1", "http://127.0.0.1:1", "", {"fake-hardware": {}, "redfish": {}})
     )
-    kinds = [Kind(Work.POWER_SYNC, cap=4, queue=1000), Kind(Work.POWER_RECOVERY, cap=4, queue=1000)]
+    kinds = [Kind(kind, cap=4, queue=1000) for kind in (Work.POWER_SYNC, Work.POWER_RECOVERY, Work.WAITS)]
+    kinds.append(Kind(Work.PROVISIONING, cap=4, critical=True))
     pool = TaskPool("conductor", 4, [Kind(Work.ACTIONS, cap=4, critical=True), *kinds], clock)
     agenda = Agenda("agenda", pool, held)
     agenda.start()

@@ -24,10 +24,10 @@ def caps() -> dict[str, int]:
 
 def test_the_start_up_line_tells_the_table():
     assert kinds.described(kinds.kinds()) == (
-        "300 workers, of which 15 for actions alone; at most at a time: actions 300, power sync 8, power recovery 8, "
-        "sensor collection 4, house-keeping 2"
+        "300 workers, of which 15 for actions and provisioning alone; at most at a time: actions 300, "
+        "provisioning 300, waits 8, power sync 8, power recovery 8, sensor collection 4, house-keeping 2"
     )
-    assert [kind.name for kind in kinds.kinds() if kind.critical] == [Work.ACTIONS]
+    assert [kind.name for kind in kinds.kinds() if kind.critical] == [Work.ACTIONS, Work.PROVISIONING]
 
 
 def test_the_power_sync_has_the_smaller_of_its_two_options():

@@ -11,8 +11,8 @@ from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Hold
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import Event
-from ironic_lite.domain.states import Provision
 from tests.builders import a_node
+from tests.clocks import HeldClock
 from tests.waiting import until
 
 DEAD = {"redfish_address": "http://127.0.0.1:9"}
@@ -91,17 +91,15 @@ def test_what_an_earlier_life_left_is_freed_with_its_reason(conductor: Conductor
     assert after.last_error is not None
     assert 'to "power on" was interrupted: the conductor that worked on it ended in the middle' in after.last_error
     after = nodes.get(database, verifying.uuid)
-    assert (after.reservation, after.provision_state, after.target_provision_state) == (None, "enroll", None)
+    assert (after.reservation, after.provision_state, after.target_provision_state) == (None, "verifying", "manageable")
     assert nodes.get(database, foreign.uuid).reservation == "h2"
 
 
-def test_a_node_stranded_in_a_working_state_is_failed(conductor: Conductor):
-    node = a_node(conductor.database, provision_state="deploying", target_provision_state="active")
-    assert [one.uuid for one in nodes.stranded(conductor.database)] == [node.uuid]
-    recovery.fail_stranded(conductor.database, [node])
-    after = nodes.get(conductor.database, node.uuid)
-    assert (after.provision_state, after.target_provision_state) == (Provision.DEPLOY_FAILED, "active")
-    assert after.last_error is not None
+def test_a_node_stranded_in_a_working_state_is_taken_up(conductor: Conductor, held: HeldClock):
+    node = a_node(conductor.database, provision_state="verifying", target_provision_state="manageable")
+    assert recovery.take_up_stranded(conductor) == 1
+    held.pass_s(0)
+    until(lambda: nodes.get(conductor.database, node.uuid).provision_state == "manageable")
 
 
 def test_every_interface_is_validated(conductor: Conductor):
