@@ -24,7 +24,7 @@ from ironic_lite.conductor.stepping import WAITING_KEY
 from ironic_lite.config import Int, Section
 from ironic_lite.db import nodes
 from ironic_lite.domain.node import Node
-from ironic_lite.domain.provision import KEEPS_TARGET, WORK_OF, Event, next_state, target_of
+from ironic_lite.domain.provision import KEEPS_TARGET, WORK_OF, Event, accepts, next_state, target_of
 from ironic_lite.domain.states import STABLE, WORKING, Provision
 from ironic_lite.domain.steps import plan_of
 from ironic_lite.drivers.steps import Done, Outcome
@@ -69,6 +69,8 @@ def change_provision_state(conductor: Conductor, node: str, event: Event, reques
     row = nodes.get(conductor.database, node)
     if row.reservation is not None:
         raise errors.NodeLocked(node=row.uuid, host=row.reservation, purpose=row.lock_purpose)
+    if not accepts(row.provision_state, event):
+        raise errors.InvalidState(node=row.uuid, verb=event, state=row.provision_state)
     after = next_state(row.uuid, row.provision_state, event)
     if event is Event.ABORT:
         _abort(conductor, row, after)

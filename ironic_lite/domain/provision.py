@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from ironic_lite import errors
-from ironic_lite.domain.states import STABLE, Provision
+from ironic_lite.domain.states import STABLE, WORKING, Provision
 
 
 class Event(StrEnum):
@@ -178,8 +178,8 @@ ABORT_SINCE: Final = {_P.INSPECT_WAIT: 41, _P.DEPLOY_WAIT: 110}
 
 
 def accepts(state: Provision, event: Event) -> bool:
-    """Whether a node in `state` can take `event`."""
-    return (state, event) in NEXT
+    """Whether a node in `state` can take `event` as a verb: where a conductor works on it, events are its own."""
+    return (state, event) in NEXT and state not in WORKING
 
 
 def next_state(node: str, state: Provision, event: Event) -> Provision:

@@ -26,7 +26,7 @@ def test_every_state_can_be_left_and_only_enroll_is_never_entered_from_elsewhere
 
 @pytest.mark.parametrize("state", ON_THE_WAY)
 def test_whatever_is_on_the_way_can_fail_or_be_aborted(state: Provision):
-    assert accepts(state, Event.FAIL) or accepts(state, Event.ABORT)
+    assert (state, Event.FAIL) in NEXT or (state, Event.ABORT) in NEXT
 
 
 def test_every_state_but_the_stable_ones_heads_somewhere_stable():
@@ -40,15 +40,17 @@ def test_every_flow_belongs_to_a_working_state():
     assert set(FLOWS) <= WORKING
 
 
-def test_every_verb_is_accepted_somewhere():
-    assert all(any(row[1] == event for row in TABLE) for event, _since in VERBS.values())
+def test_every_verb_is_accepted_somewhere_and_none_where_a_conductor_works():
+    for event, _since in VERBS.values():
+        assert any(accepts(state, event) for state in Provision)
+        assert not any(accepts(state, event) for state in WORKING)
 
 
 @given(st.lists(st.sampled_from(Event), max_size=40))
 def test_a_walk_stays_in_the_table(events: list[Event]):
     state = Provision.ENROLL
     for event in events:
-        if accepts(state, event):
+        if (state, event) in NEXT:
             state = next_state("n", state, event)
         else:
             with pytest.raises(errors.InvalidState, match=f'"{event}" can not be performed on node n .* "{state}"'):

@@ -18,7 +18,7 @@ from ironic_lite.api.v1 import node_rules
 from ironic_lite.api.v1.node import c, find
 from ironic_lite.conductor import provision
 from ironic_lite.conductor.flow import Request
-from ironic_lite.domain.provision import ABORT_SINCE, NEXT, VERBS, Event
+from ironic_lite.domain.provision import ABORT_SINCE, VERBS, Event, accepts
 from ironic_lite.domain.states import Provision
 from ironic_lite.domain.steps import AskedStep, StepInterface
 
@@ -123,7 +123,7 @@ def _event(node: sa.Row[Any], wanted: ProvisionRequest, minor: int) -> Event:
         versions.require(minor, ABORT_SINCE.get(state, 1), f"The verb {wanted.target!r} in state {state!r}")
     if node.maintenance and event in NOT_IN_MAINTENANCE:
         raise errors.NodeInMaintenance(what=wanted.target, node=node.uuid)
-    if (state, event) not in NEXT:
+    if not accepts(state, event):
         if node.reservation is not None:  # the state may be on its way to one that accepts the verb
             raise errors.NodeLocked(node=node.uuid, host=node.reservation, purpose=node.lock_purpose)
         raise errors.InvalidState(verb=wanted.target, node=node.uuid, state=state)

@@ -19,7 +19,7 @@ from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Event as Happened
 from ironic_lite.db.nodes import Hold
 from ironic_lite.db.tables import nodes as table
-from ironic_lite.domain.provision import NEXT, TABLE, VERBS, Event
+from ironic_lite.domain.provision import NEXT, TABLE, VERBS, Event, accepts
 from ironic_lite.domain.states import BootDevice, PowerTarget, Provision
 from ironic_lite.drivers.interfaces import BootChoice
 from tests.builders import a_node
@@ -132,14 +132,14 @@ def test_a_verb_is_carried_out_exactly_where_the_table_has_it(service: Service, 
         service.conductors.calls.clear()
         body = {"target": verb} | BESIDE.get(event, {})
         result = service.ask("PUT", f"/v1/nodes/{node.uuid}/states/provision", body)
-        if (state, event) in NEXT and event in CARRIED_OUT:
+        if accepts(state, event) and event in CARRIED_OUT:
             assert result.status_code == 202, (state, verb)
             ((host, name, (uuid, sent, _)),) = service.conductors.calls
             assert (host, name, uuid, sent) == ("refhost", "change_provision_state", node.uuid, event)
         else:
             assert result.status_code == 400, (state, verb)
             assert service.conductors.calls == []
-        if (state, event) in NEXT and event not in CARRIED_OUT:
+        if accepts(state, event) and event not in CARRIED_OUT:
             assert (
                 "supported are: active, deploy, rebuild, deleted, undeploy, manage, provide, abort"
                 in fault(result)["faultstring"]
