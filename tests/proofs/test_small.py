@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAMS = ["worker_memory.py", "slow_sensors.py", "flips.py", "flips.py --forces --engine=threads"]
+PROGRAMS = ["worker_memory.py", "slow_sensors.py", "flips.py", "flips.py --forces --engine=threads", "crashes.py"]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
