@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -266,3 +267,32 @@ def test_driver_info_that_names_no_bmc(running: Service) -> None:
     assert "redfish_address is missing" in power["reason"]
     assert SECRET not in str((refusal, power))
     assert running.request("DELETE", f"/v1/nodes/{uuid}")[0] == 204
+
+
+def test_a_machines_whole_life(running: Service, cli: Cli) -> None:
+    """On fake-hardware, whose every interface is there."""
+    steps = json.dumps([{"interface": "vendor", "step": "log_passthrough"}, {"interface": "power", "step": "hold"}])
+    cli.does("node", "create", "--driver", "fake-hardware", "--name", "life")
+    for verb, *more, after in (
+        ("manage", "manageable"),
+        ("adopt", "active"),
+        ("rescue", "--rescue-password", SECRET, "rescue"),
+        ("unrescue", "active"),
+        ("service", "--service-steps", steps, "service hold"),
+        ("unhold", "active"),
+        ("undeploy", "available"),
+        ("deploy", "--config-drive", '{"meta_data": {}}', "active"),
+        ("rebuild", "active"),
+        ("undeploy", "available"),
+        ("manage", "manageable"),
+        ("clean", "--clean-steps", steps, "clean hold"),
+        ("abort", "clean failed"),
+    ):
+        cli.does("node", verb, "life", *more)
+        node = running.settled("life")
+        assert node["provision_state"] == after, (verb, node["last_error"])
+    assert "was aborted by request" in cli.shows("node", "show", "life")["last_error"]
+    cli.does("node", "manage", "life", "--wait", "60")
+    refused = cli.fails("node", "clean", "life", "--clean-steps", '[{"interface": "raid", "step": "paint"}]')
+    assert "has no clean step 'raid.paint'; it has: raid.create_configuration, raid.delete_configuration" in refused
+    cli.does("node", "delete", "life")
