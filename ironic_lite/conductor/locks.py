@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self
 
@@ -21,7 +23,7 @@ import msgspec
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline, new_uuid
-from ironic_lite.conductor.context import Conductor
+from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Event, Hold
 from ironic_lite.domain.node import Node
@@ -31,6 +33,7 @@ from ironic_lite.executors.slot import Slot
 P = ParamSpec("P")
 LOG = logging.getLogger(__name__)
 PERMIT_VALID_S: Final = 1.0
+FULL_AGAIN_S: Final = 1.0
 RELEASE_RETRIES_S: Final = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -39,6 +42,16 @@ class Result(msgspec.Struct, frozen=True):
 
     changes: Mapping[str, Any] = {}
     event: Event | None = None
+
+
+class Later(msgspec.Struct, frozen=True):
+    """What a piece of work returns that wants to go on with `work` after so many seconds, under the lock all the time.
+
+    Meanwhile it has no thread.
+    """
+
+    after_s: float
+    work: Callable[[NodeLock], Result | Later]
 
 
 class NodeLock:
@@ -95,7 +108,7 @@ class NodeLock:
     def continue_in(
         self,
         slot: Slot,
-        work: Callable[Concatenate[NodeLock, P], Result],
+        work: Callable[Concatenate[NodeLock, P], Result | Later],
         failed: Callable[[NodeLock, str], Result],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -109,7 +122,7 @@ class NodeLock:
 
     def run(
         self,
-        work: Callable[Concatenate[NodeLock, P], Result],
+        work: Callable[Concatenate[NodeLock, P], Result | Later],
         failed: Callable[[NodeLock, str], Result],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -125,7 +138,36 @@ class NodeLock:
         except Exception as exc:
             LOG.exception("Node %s: %s failed unexpectedly.", self.node.label, self.purpose)
             result = failed(self, f"an unexpected {type(exc).__name__} occurred; the conductor's log says where")
-        self.finish(result)
+        if isinstance(result, Later):
+            self._go_on(result, failed, result.after_s)
+        else:
+            self.finish(result)
+
+    def _go_on(self, later: Later, failed: Callable[[NodeLock, str], Result], after_s: float) -> None:
+        """Go on from the agenda; if that ends first, in a thread that waits, which the conductor's stop waits for."""
+        self._handed_over = True
+        agenda, work = self.conductor.agenda, partial(self.run, later.work, failed)
+        try:
+            entry = agenda.after(after_s, Work.ACTIONS, f"{self.purpose} of node {self.node.label}", work)
+        except errors.Unavailable:
+            self._go_on_waiting(later, failed)
+        else:
+            entry.add_done_callback(partial(self._not_begun, later, failed))
+
+    def _not_begun(self, later: Later, failed: Callable[[NodeLock, str], Result], entry: Future[Any]) -> None:
+        """The agenda's thread, or who closes it, tells that an entry has ended: perhaps before it began."""
+        if entry.cancelled():
+            self._go_on_waiting(later, failed)
+        elif isinstance(entry.exception(0), errors.Unavailable):
+            self._go_on(later, failed, FULL_AGAIN_S)
+
+    def _go_on_waiting(self, later: Later, failed: Callable[[NodeLock, str], Result]) -> None:
+        try:
+            slot = self.conductor.pool.slot(Work.ACTIONS, f"{self.purpose} of node {self.node.label}")
+        except errors.Unavailable as exc:
+            self.finish(failed(self, str(exc)))
+        else:
+            slot.run(lambda: self.run(_after_a_pause, failed, later))
 
     def finish(self, result: Result) -> None:
         """Write the result and let go, in one statement.
@@ -156,3 +198,8 @@ class NodeLock:
 
     def _report(self, text: str) -> None:
         LOG.info("Node %s: %s: %s", self.node.label, self.purpose, text)
+
+
+def _after_a_pause(lock: NodeLock, later: Later) -> Result | Later:
+    lock.conductor.pause(later.after_s)
+    return later.work(lock)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.cluster import rpc
 from ironic_lite.conductor.context import Conductor, Work
-from ironic_lite.conductor.locks import NodeLock, Result
-from ironic_lite.config import Int, Section
+from ironic_lite.conductor.locks import Later, NodeLock, Result
+from ironic_lite.config import Bool, Int, Section
 from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Event
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import NO_POWER_CHANGE, PowerTarget
 from ironic_lite.drivers import registry
-from ironic_lite.drivers.interfaces import PowerInterface
+from ironic_lite.drivers.interfaces import Attempt, PowerInterface
+from ironic_lite.drivers.settling import finish
 
 
 class conf(Section, name="conductor"):
@@ -21,6 +27,14 @@ class conf(Section, name="conductor"):
 
     power_state_change_timeout = Int(60, min=2, help="Seconds that a machine may take for a power change.")
     soft_power_off_timeout = Int(600, min=1, help="Seconds that a machine may take for a soft power off or reboot.")
+    soft_power_off_fallback = Bool(
+        False, mutable=True, help="Whether a machine that does not shut down in that time is powered off all the same."
+    )
+
+
+# What is done to a machine whose operating system does not do as it is asked.
+HARD: Final = {PowerTarget.SOFT_OFF: PowerTarget.OFF, PowerTarget.SOFT_REBOOT: PowerTarget.REBOOT}
+LOG = logging.getLogger(__name__)
 
 
 @rpc.method
@@ -48,20 +62,48 @@ def _check_request(node: Node, driver: PowerInterface, target: PowerTarget) -> N
     driver.check(node)
 
 
-def bring(lock: NodeLock, driver: PowerInterface, target: PowerTarget, timeout_s: int | None = None) -> None:
-    """See to it that the machine gets there, within that time or the configured one."""
+def bring(lock: NodeLock, driver: PowerInterface, target: PowerTarget) -> None:
+    """See to it that the machine gets there, waiting for it in this thread."""
+    attempt = lock.attempt(_deadline(lock, target))
+    if _is_to_change(lock, driver, target, attempt):
+        finish(driver.change(lock.node, target, attempt), attempt)
+
+
+def _set_power(lock: NodeLock, driver: PowerInterface, target: PowerTarget, timeout_s: int | None) -> Result | Later:
+    attempt = lock.attempt(_deadline(lock, target, timeout_s))
+    text = f'Power changed by "{target}": the machine is now "{target.settles_as}".'
+    done = Result({"power_state": target.settles_as, "target_power_state": None}, Event("power", "INFO", text))
+    if not _is_to_change(lock, driver, target, attempt):
+        return done
+    return carry_out(lock, _change(lock, driver, target, attempt), done)
+
+
+def carry_out(_lock: NodeLock, change: Iterator[float], done: Result) -> Result | Later:
+    """Go on with a change of power until it pauses, or is done; no thread waits for its pauses."""
+    for pause_s in change:
+        return Later(pause_s, partial(carry_out, change=change, done=done))
+    return done
+
+
+def _change(lock: NodeLock, driver: PowerInterface, target: PowerTarget, attempt: Attempt) -> Iterator[float]:
+    """The change, and if an operating system does not do as it is asked, the power itself."""
+    try:
+        yield from driver.change(lock.node, target, attempt)
+    except errors.PowerStateUnsettled as exc:
+        hard = HARD.get(target)
+        if hard is None or not conf.soft_power_off_fallback or hard not in driver.targets:
+            raise
+        LOG.warning('Node %s: %s Going on by "%s".', lock.node.label, exc, hard)
+        yield from driver.change(lock.node, hard, lock.attempt(_deadline(lock, hard)))
+
+
+def _is_to_change(lock: NodeLock, driver: PowerInterface, target: PowerTarget, attempt: Attempt) -> bool:
+    return target.always_acts or driver.read(lock.node, attempt.deadline).power != target.settles_as
+
+
+def _deadline(lock: NodeLock, target: PowerTarget, timeout_s: int | None = None) -> Deadline:
     default_s = conf.soft_power_off_timeout if target.soft else conf.power_state_change_timeout
-    deadline = Deadline(lock.conductor.clock, timeout_s or default_s)
-    if target.always_acts or driver.read(lock.node, deadline).power != target.settles_as:
-        driver.change(lock.node, target, lock.attempt(deadline))
-
-
-def _set_power(lock: NodeLock, driver: PowerInterface, target: PowerTarget, timeout_s: int | None) -> Result:
-    bring(lock, driver, target, timeout_s)
-    return Result(
-        {"power_state": target.settles_as, "target_power_state": None},
-        Event("power", "INFO", f'Power changed by "{target}": the machine is now "{target.settles_as}".'),
-    )
+    return Deadline(lock.conductor.clock, timeout_s or default_s)
 
 
 def failed(lock: NodeLock, reason: str) -> Result:

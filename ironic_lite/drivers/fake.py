@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 from oslo_config import cfg, types
@@ -84,8 +84,15 @@ class FakePower:
         _take(node, conf.power_delay, deadline)
         return Reading(power=node.power_state or Power.OFF)
 
-    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> None:
-        _work(node, conf.power_delay, attempt, PowerTarget(target))
+    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> Iterator[float]:
+        attempt.permit()
+        delay_s = triangular_s(*conf.power_delay)
+        if delay_s > 0:
+            yield min(delay_s, attempt.deadline.left_s())
+            if attempt.deadline.passed():
+                raise errors.PowerStateUnsettled(
+                    node=node.label, target=target, timeout_s=round(attempt.deadline.timeout_s), actual=node.power_state
+                )
 
 
 class FakeManagement:
@@ -112,7 +119,7 @@ class FakeManagement:
                 what=f"boot device {choice.boot_device}",
                 supported=", ".join(BOOT_DEVICES),
             )
-        _work(node, conf.management_delay, attempt, None)
+        _work(conf.management_delay, attempt)
 
     def sensors(self, node: Node, deadline: Deadline) -> Collected:
         _take(node, conf.management_delay, deadline)
@@ -129,12 +136,6 @@ def _take(node: Node, delay: Range, deadline: Deadline) -> None:
         )
 
 
-def _work(node: Node, delay: Range, attempt: Attempt, target: PowerTarget | None) -> None:
+def _work(delay: Range, attempt: Attempt) -> None:
     attempt.permit()
-    delay_s = triangular_s(*delay)
-    if delay_s > 0:
-        attempt.pause(min(delay_s, attempt.deadline.left_s()))
-        if attempt.deadline.passed() and target is not None:
-            raise errors.PowerStateUnsettled(
-                node=node.label, target=target, timeout_s=round(attempt.deadline.timeout_s), actual=node.power_state
-            )
+    attempt.pause(min(triangular_s(*delay), attempt.deadline.left_s()))

@@ -7,7 +7,7 @@ of `errors.py` (or `UnsupportedByDriver`, `InvalidDriverInfo`) when it cannot do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -74,9 +74,10 @@ class PowerInterface(Protocol):
     def read(self, node: Node, deadline: Deadline) -> Reading:
         """Ask the BMC once."""
 
-    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> None:
-        """Bring the machine to `target` and return when the BMC says that it is there.
+    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> Iterator[float]:
+        """Bring the machine to `target`, and end when the BMC says that it is there.
 
+        What is yielded are the seconds until it wants to go on; no thread has to wait for them.
         A command that may have reached the BMC is never sent again: a power cycle sent twice is an outage.
         Raises `PowerStateUnsettled` when the deadline passes first.
         """

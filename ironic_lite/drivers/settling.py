@@ -1,9 +1,12 @@
-"""Waiting until a machine is in the power state that it was told to be in. Shared by every driver."""
+"""Waiting until a machine is in the power state that it was told to be in. Shared by every driver.
+
+Who waits yields the seconds until it wants to go on, so that nobody has to give it a thread meanwhile.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from ironic_lite import errors
@@ -25,8 +28,8 @@ def settle(
     wanted: Power,
     attempt: Attempt,
     read: Callable[[Deadline], Power | None],
-) -> None:
-    """Ask the BMC with growing pauses until the machine is `wanted`.
+) -> Iterator[float]:
+    """Ask the BMC with growing pauses, which are yielded, until the machine is `wanted`.
 
     A BMC that misses an answer meanwhile is asked again: the command has been sent, and only the machine's state says
     how it ended. Raises `PowerStateUnsettled` when the deadline passes first, and at once what asking again cannot
@@ -47,9 +50,15 @@ def settle(
             actual = state or "unknown"
         if not attempt.deadline.passed():
             attempt.report(f'Waiting for "{wanted}"; the BMC says "{actual}".')
-            attempt.pause(min(pause_s, attempt.deadline.left_s()))
+            yield min(pause_s, attempt.deadline.left_s())
             pause_s = min(pause_s * GROWTH, LONGEST_PAUSE_S)
         if attempt.deadline.passed():
             raise errors.PowerStateUnsettled(
                 node=node.label, target=target, timeout_s=round(attempt.deadline.timeout_s), actual=actual
             )
+
+
+def finish(pauses: Iterable[float], attempt: Attempt) -> None:
+    """Carry a change out to its end here and now, pausing in this thread."""
+    for pause_s in pauses:
+        attempt.pause(pause_s)

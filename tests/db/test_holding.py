@@ -43,13 +43,16 @@ def conductor(database: Database) -> Iterator[Conductor]:
     clock = SystemClock()
     conductors.register(database, conductors.Conductor("h1", "http://127.0.0.1:1", "", {"fake-hardware": {}}))
     kinds = [
-        Kind(Work.ACTIONS, cap=4, critical=True),
+        *(Kind(kind, cap=4, critical=True) for kind in (Work.ACTIONS, Work.PROVISIONING)),
         *(Kind(kind, cap=4) for kind in (Work.POWER_SYNC, Work.POWER_RECOVERY)),
     ]
     pool = TaskPool("conductor", 4, kinds, clock)
-    made = Conductor("h1", database, Members(database, clock), pool, Agenda("agenda", pool, clock), clock)
+    agenda = Agenda("agenda", pool, clock)
+    agenda.start()
+    made = Conductor("h1", database, Members(database, clock), pool, agenda, clock)
     Freshness(made)
     yield made
+    agenda.stop(Deadline(clock, 10))
     registry.close_all(Deadline(clock, 10))
     assert pool.drain(Deadline(clock, 10)) == []
     for delay in DELAYS:
@@ -130,4 +133,4 @@ def test_the_count_sees_a_connection_that_is_held(conductor: Conductor):
             until(lambda: conductor.pool.stats().busy == 0)
 
     assert held_in_driver(conductor, wrong) == {1}
-    assert nodes.get(conductor.database, node.uuid).power_state == "power on"
+    until(lambda: nodes.get(conductor.database, node.uuid).power_state == "power on")

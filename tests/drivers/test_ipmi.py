@@ -21,6 +21,7 @@ from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, Power, PowerTarget
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.interfaces import BootChoice, Collected, Reading
+from ironic_lite.drivers.settling import finish
 from tests.drivers.conftest import UUID, attempt, deadline
 from tests.parts.fleet import PASSWORD as FLEET_PASSWORD
 from tests.parts.fleet import USERNAME as FLEET_USERNAME
@@ -40,7 +41,8 @@ def read(driver_info: Info, timeout_s: float = 10.0) -> Reading:
 
 
 def change(driver_info: Info, target: PowerTarget, **more: Any) -> None:
-    registry.power(node(driver_info)).change(node(driver_info), target, attempt(**more))
+    working = attempt(**more)
+    finish(registry.power(node(driver_info)).change(node(driver_info), target, working), working)
 
 
 # Logging in.
@@ -220,7 +222,8 @@ def test_a_machine_whose_power_must_not_be_cut_is_reset(sim: IpmiSim) -> None:
     sim.set_power(on=True)
     before = len(sim.commands())
     unstoppable = node(sim.driver_info, disable_power_off=True)
-    registry.power(unstoppable).change(unstoppable, PowerTarget.REBOOT, attempt())
+    working = attempt()
+    finish(registry.power(unstoppable).change(unstoppable, PowerTarget.REBOOT, working), working)
     assert sim.commands()[before:] == ["reset 1"]
 
 

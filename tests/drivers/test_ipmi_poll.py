@@ -26,6 +26,7 @@ from ironic_lite.drivers.ipmi import client
 from ironic_lite.drivers.ipmi.bmcs import BMCS
 from ironic_lite.drivers.ipmi.dropped import DROPPED
 from ironic_lite.drivers.ipmi.line import Line
+from ironic_lite.drivers.settling import finish
 from ironic_lite.drivers.tools import TOOLS
 from ironic_lite.executors.programs import Programs
 from ironic_lite.fleet.server import Bmc
@@ -130,7 +131,8 @@ def test_the_simulator_says_the_same_to_both(simulated: FleetProcess, one: Bmc, 
     simulated.order(bmcs=one.address, quirks=quirks)
     machine = node(fleet_info(one))
     for target in (PowerTarget.ON, PowerTarget.OFF):
-        registry.power(machine).change(machine, target, attempt())
+        working = attempt()
+        finish(registry.power(machine).change(machine, target, working), working)
         assert same(fleet_info(one)) == target.settles_as
 
 

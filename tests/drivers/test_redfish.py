@@ -17,6 +17,7 @@ from ironic_lite.domain.states import BootDevice, BootMode, Power, PowerTarget
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.interfaces import BootChoice, Reading
 from ironic_lite.drivers.redfish.account import account
+from ironic_lite.drivers.settling import finish
 from tests.drivers.conftest import UUID, attempt, deadline, polled
 from tests.parts.scripted_bmc import PASSWORD, RESET, SESSIONS, SYSTEM, ScriptedBmc, scripted_bmc
 from tests.parts.sushy_emulator import PASSWORD as EMULATOR_PASSWORD
@@ -41,7 +42,8 @@ def read(driver_info: Info, timeout_s: float = 10.0) -> Reading:
 
 
 def change(driver_info: Info, target: PowerTarget, **more: Any) -> None:
-    registry.power(node(driver_info)).change(node(driver_info), target, attempt(**more))
+    working = attempt(**more)
+    finish(registry.power(node(driver_info)).change(node(driver_info), target, working), working)
 
 
 def took_s(work: Callable[[], object]) -> float:

@@ -20,6 +20,7 @@ from ironic_lite.domain.states import BootMode, Power, PowerTarget
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import Reading
+from ironic_lite.drivers.settling import finish
 from tests.drivers.conftest import UUID, attempt, begun, deadline, polled
 from tests.parts.fleet import PASSWORD as FLEET_PASSWORD
 from tests.parts.fleet import USERNAME as FLEET_USERNAME
@@ -62,7 +63,8 @@ def look(request: pytest.FixtureRequest) -> Look:
 
 
 def change(driver_info: Info, target: PowerTarget, **more: Any) -> None:
-    registry.power(node(driver_info)).change(node(driver_info), target, attempt(**more))
+    working = attempt(**more)
+    finish(registry.power(node(driver_info)).change(node(driver_info), target, working), working)
 
 
 # What documents mean.

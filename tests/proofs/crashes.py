@@ -99,9 +99,20 @@ class Scene:
             return {row.uuid: row for row in connection.execute(sa.select(nodes))}
 
     def ask(self, uuid: str, body: Mapping[str, Any]) -> None:
-        """Give a verb to a node at rest; a node that its failure put into maintenance is taken out of it."""
+        """Give a verb to a node at rest; a node that its failure put into maintenance is taken out of it.
+
+        As clients do, it asks again for as long as it is told 503: the new conductor may not listen yet.
+        """
         self.running.request("DELETE", f"/v1/nodes/{uuid}/maintenance")
-        self.running.put(f"/v1/nodes/{uuid}/states/provision", body)
+        answers: list[tuple[int, Any]] = []
+
+        def answered() -> bool:
+            status, _, document = self.running.request("PUT", f"/v1/nodes/{uuid}/states/provision", body)
+            answers.append((status, document))
+            return status != 503
+
+        until(answered, START_S)
+        assert answers[-1][0] == 202, answers[-1]
 
     def begin(self) -> None:
         """Give every node something to do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 
 from ironic_lite.clock import Deadline
 from ironic_lite.domain.node import Node
@@ -55,11 +56,11 @@ class IPMIPower:
     async def poll(self, target: poll.Target, deadline: Deadline) -> Reading:
         return await poll.poll(target, deadline)
 
-    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> None:
+    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> Iterator[float]:
         for control in _steps(node, target, self.read(node, attempt.deadline).power):
             attempt.report(f"Sending {control.name.lower().replace('_', ' ')}.")
             self._press(node, control, attempt)
-            settle(node, target, SETTLES[control], attempt, lambda deadline: self.read(node, deadline).power)
+            yield from settle(node, target, SETTLES[control], attempt, lambda deadline: self.read(node, deadline).power)
 
     def close_all(self, deadline: Deadline) -> None:
         """Log out of every BMC."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import sushy
@@ -67,13 +68,13 @@ class RedfishPower:
     async def poll(self, target: poll.Target, deadline: Deadline) -> Reading:
         return await poll.poll(target, deadline)
 
-    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> None:
+    def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> Iterator[float]:
         with client.visit(node, attempt.deadline) as system:
             steps = _steps(node, target, system)
         for reset, wanted in steps:
             attempt.report(f"Sending {reset.value}.")
             self._press(node, reset, wanted, attempt)
-            settle(node, target, wanted, attempt, lambda deadline: self.read(node, deadline).power)
+            yield from settle(node, target, wanted, attempt, lambda deadline: self.read(node, deadline).power)
 
     def close_all(self, deadline: Deadline) -> None:
         """Log out of every BMC."""

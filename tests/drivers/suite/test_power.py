@@ -10,11 +10,13 @@ import pytest
 from ironic_lite import errors
 from ironic_lite.domain.states import Power, PowerTarget
 from ironic_lite.drivers import registry
+from ironic_lite.drivers.settling import finish
 from tests.drivers.conftest import Machine, attempt, deadline, lost
 
 
 def change(machine: Machine, target: PowerTarget, **more: Any) -> None:
-    registry.power(machine.node).change(machine.node, target, attempt(**more))
+    working = attempt(**more)
+    finish(registry.power(machine.node).change(machine.node, target, working), working)
     machine.written(target)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 import sqlalchemy as sa
 
@@ -19,6 +22,7 @@ from ironic_lite.drivers.redfish.account import account
 from ironic_lite.drivers.redfish.bmc import BMCS
 from ironic_lite.drivers.redfish.exchange import Request
 from tests.builders import a_node
+from tests.clocks import HeldClock
 from tests.parts.scripted_bmc import scripted_bmc
 from tests.parts.watching import Watch
 from tests.waiting import until
@@ -164,29 +168,94 @@ def test_a_power_fault_is_lifted_when_the_bmc_answers_again(conductor: Conductor
     assert nodes.get(conductor.database, operators.uuid) == operators
 
 
-def test_a_lost_lock_stops_the_work_before_the_hardware(conductor: Conductor, caplog: pytest.LogCaptureFixture):
+@pytest.fixture
+def slow() -> Iterator[None]:
+    """Changes of power take 30 seconds."""
+    config.CONF.set_override("power_delay", "30", "fake")
+    yield
+    config.CONF.clear_override("power_delay", "fake")
+
+
+def test_a_lost_lock_stops_the_work(
+    conductor: Conductor, held: HeldClock, slow: None, caplog: pytest.LogCaptureFixture
+):
     node = a_node(conductor.database)
-    config.CONF.set_override("power_delay", "0.5", "fake")
-    try:
-        change(conductor, node, "power on")
-        with conductor.database.write() as connection:
-            connection.execute(sa.text("UPDATE nodes SET reservation = NULL, lock_id = NULL"))
-        until(lambda: conductor.pool.stats().busy == 0)
-    finally:
-        config.CONF.clear_override("power_delay", "fake")
-    assert "was lost while power on was under way" in caplog.text
+    change(conductor, node, "rebooting")
+    until(lambda: conductor.pool.stats().busy == 0)
+    with conductor.database.write() as connection:
+        connection.execute(sa.text("UPDATE nodes SET reservation = NULL, lock_id = NULL"))
+    held.pass_s(31)
+    until(lambda: "was lost while rebooting was under way" in caplog.text)
     assert nodes.get(conductor.database, node.uuid).power_state is None
     assert history(conductor) == []
 
 
-def test_stopping_interrupts_what_waits(conductor: Conductor):
-    node = a_node(conductor.database)
-    config.CONF.set_override("power_delay", "30", "fake")
-    try:
+def test_a_machine_on_its_way_has_no_thread(conductor: Conductor, held: HeldClock, slow: None):
+    """Twelve at a time, with four workers."""
+    machines = [a_node(conductor.database) for _ in range(12)]
+    for node in machines:
+        until(lambda: conductor.pool.stats().busy == 0)
         change(conductor, node, "rebooting")
-        conductor.interrupted.set()
-        after = settled(conductor, node)
-    finally:
-        config.CONF.clear_override("power_delay", "fake")
+    until(lambda: conductor.pool.stats().busy == 0)
+    rows = [nodes.get(conductor.database, node.uuid) for node in machines]
+    assert {(row.reservation, row.target_power_state) for row in rows} == {("h1", "power on")}
+    for _ in range(40):  # four go on at a time, and the others a moment later
+        held.pass_s(1)
+    until(lambda: all(nodes.get(conductor.database, node.uuid).power_state == "power on" for node in machines))
+    assert len(history(conductor)) == 12
+
+
+def test_what_finds_no_worker_for_long_goes_on_when_there_is_one(conductor: Conductor, held: HeldClock, slow: None):
+    node = a_node(conductor.database)
+    change(conductor, node, "rebooting")
+    until(lambda: conductor.pool.stats().busy == 0)
+    slots = [conductor.pool.slot(Work.ACTIONS, "busy") for _ in range(4)]
+    for _ in range(45):  # longer than the agenda tries
+        held.pass_s(1)
+    assert nodes.get(conductor.database, node.uuid).reservation == "h1"
+    for slot in slots:
+        slot.__exit__(None, None, None)
+    for _ in range(20):
+        held.pass_s(1)
+    assert settled(conductor, node).power_state == "power on"
+
+
+def test_a_stop_gives_what_waits_a_thread_and_in_the_end_interrupts_it(conductor: Conductor, slow: None):
+    node = a_node(conductor.database)
+    change(conductor, node, "rebooting")
+    until(lambda: conductor.pool.stats().busy == 0)
+    conductor.agenda.close()
+    assert conductor.pool.stats().busy == 1
+    conductor.interrupted.set()
+    after = settled(conductor, node)
     assert after.last_error is not None
     assert "was interrupted because the conductor is shutting down" in after.last_error
+
+
+def test_a_stop_without_a_thread_to_give_says_so(conductor: Conductor, slow: None):
+    node = a_node(conductor.database)
+    change(conductor, node, "rebooting")
+    until(lambda: conductor.pool.stats().busy == 0)
+    slots = [conductor.pool.slot(Work.ACTIONS, "busy") for _ in range(4)]
+    conductor.agenda.close()
+    assert "lack of free conductor workers" in (settled(conductor, node).last_error or "")
+    for slot in slots:
+        slot.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("falls_back", [True, False])
+def test_a_machine_that_does_not_shut_down(conductor: Conductor, held: HeldClock, slow: None, *, falls_back: bool):
+    config.CONF.set_override("soft_power_off_fallback", falls_back, "conductor")
+    node = a_node(conductor.database, power_state="power on")
+    config.CONF.set_override("power_delay", "1.1", "fake")  # of which the soft way may take one second
+    power.change_power.run(conductor, node.uuid, PowerTarget.SOFT_REBOOT, 1)
+    until(lambda: conductor.pool.stats().busy == 0)
+    threading.Event().wait(1.1)
+    held.pass_s(1.2)
+    held.pass_s(1.2)
+    after = settled(conductor, node)
+    config.CONF.clear_override("soft_power_off_fallback", "conductor")
+    if falls_back:
+        assert (after.power_state, after.last_error) == ("power on", None)
+    else:
+        assert 'did not reach "soft rebooting" within 1 s' in (after.last_error or "")

@@ -13,6 +13,7 @@ from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import Power, PowerTarget
 from ironic_lite.drivers import fake
 from ironic_lite.drivers.interfaces import Attempt
+from ironic_lite.drivers.settling import finish
 
 Load = Callable[[str], None]
 NODE = Node(uuid="u", driver="fake-hardware", power_state=Power.ON)
@@ -46,9 +47,8 @@ def test_a_bad_delay_is_told_at_start(options: Load, text: str) -> None:
 def test_a_change_pauses_for_the_delay(options: Load) -> None:
     options("power_delay = 2,4")
     manual = clock.ManualClock()
-    pauses: list[float] = []
-    attempt = Attempt(clock.Deadline(manual, 60), permit=lambda: None, pause=pauses.append, report=lambda _text: None)
-    fake.FakePower().change(NODE, PowerTarget.OFF, attempt)
+    attempt = Attempt(clock.Deadline(manual, 60), permit=lambda: None, pause=manual.advance, report=lambda _text: None)
+    pauses = list(fake.FakePower().change(NODE, PowerTarget.OFF, attempt))
     assert len(pauses) == 1
     assert 2 <= pauses[0] <= 4
 
@@ -63,7 +63,7 @@ def test_a_change_that_takes_too_long_is_told(options: Load) -> None:
         report=lambda _text: None,
     )
     with pytest.raises(errors.PowerStateUnsettled, match="within 60 s"):
-        fake.FakePower().change(NODE, PowerTarget.OFF, attempt)
+        finish(fake.FakePower().change(NODE, PowerTarget.OFF, attempt), attempt)
 
 
 def test_a_reading_that_takes_too_long_is_no_answer(options: Load) -> None:

@@ -12,7 +12,7 @@ from ironic_lite import clock, errors
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import Power, PowerTarget
 from ironic_lite.drivers.interfaces import Attempt
-from ironic_lite.drivers.settling import settle
+from ironic_lite.drivers.settling import finish, settle
 
 NODE = Node(uuid="u", driver="x")
 
@@ -34,7 +34,7 @@ def settled(answers: Iterable[Any], timeout_s: float = 60.0) -> list[float]:
         return answer
 
     attempt = Attempt(clock.Deadline(manual, timeout_s), permit=lambda: None, pause=pause, report=lambda _text: None)
-    settle(NODE, PowerTarget.OFF, Power.OFF, attempt, read)
+    finish(settle(NODE, PowerTarget.OFF, Power.OFF, attempt, read), attempt)
     return pauses
 
 
