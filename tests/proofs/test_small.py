@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-PROGRAMS = ["worker_memory.py", "slow_sensors.py", "flips.py", "flips.py --forces --engine=threads", "crashes.py"]
+PROGRAMS = [
+    "worker_memory.py",
+    "slow_sensors.py",
+    "flips.py",
+    "flips.py --forces --engine=threads",
+    "crashes.py",
+    "lives.py",
+]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
