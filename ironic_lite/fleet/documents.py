@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ironic_lite.fleet.device import Identity
+from ironic_lite.fleet.hardware import BIOS_VERSION, BMC_VERSION, Hardware
 from ironic_lite.fleet.machine import BootEnabled, BootMode, BootSource, Health, Machine, Power, Reset
 from ironic_lite.fleet.sensors import SUPPLY_CAPACITY_W, Readings
 
@@ -16,7 +17,6 @@ CHASSIS, ENCLOSURE = f"{ROOT}/Chassis", f"{ROOT}/Chassis/1"
 THERMAL, POWER, SENSORS = f"{ENCLOSURE}/Thermal", f"{ENCLOSURE}/Power", f"{ENCLOSURE}/Sensors"
 STORAGE, CONTROLLER = f"{SYSTEM}/Storage", f"{SYSTEM}/Storage/1"
 DRIVES: Final = f"{CONTROLLER}/Drives"
-DRIVE_PATHS: Final = (f"{DRIVES}/1", f"{DRIVES}/2")
 READINGS: Final = frozenset({THERMAL, POWER, SENSORS})
 MANAGERS, MANAGER = f"{ROOT}/Managers", f"{ROOT}/Managers/BMC"
 EVENT_SERVICE, SUBSCRIPTIONS = f"{ROOT}/EventService", f"{ROOT}/EventService/Subscriptions"
@@ -26,11 +26,13 @@ SESSION_SERVICE, SESSIONS = f"{ROOT}/SessionService", f"{ROOT}/SessionService/Se
 Document = dict[str, Any]
 
 
-def _document(path: str, kind: str, name: str, **more: Any) -> Document:
+def described(path: str, kind: str, name: str, **more: Any) -> Document:
+    """A resource: where it is, what it is, its name and what else it tells."""
     return {"@odata.id": path, "@odata.type": f"#{kind}", "Id": path.rpartition("/")[2], "Name": name, **more}
 
 
-def _links(*paths: str) -> list[Document]:
+def links(*paths: str) -> list[Document]:
+    """References to other resources."""
     return [{"@odata.id": path} for path in paths]
 
 
@@ -42,7 +44,7 @@ def collection(path: str, kind: str, *members: str) -> Document:
         "@odata.type": f"#{kind}Collection.{kind}Collection",
         "Name": f"{kind} collection",
         "Members@odata.count": count,
-        "Members": _links(*members),
+        "Members": links(*members),
     }
 
 
@@ -54,9 +56,11 @@ def root(identity: Identity) -> Document:
         "Managers": MANAGERS,
         "SessionService": SESSION_SERVICE,
         "EventService": EVENT_SERVICE,
+        "Registries": f"{ROOT}/Registries",
+        "UpdateService": f"{ROOT}/UpdateService",
     }
     return {
-        **_document(f"{ROOT}/", "ServiceRoot.v1_9_0.ServiceRoot", "Root service"),
+        **described(f"{ROOT}/", "ServiceRoot.v1_9_0.ServiceRoot", "Root service"),
         "Id": "RootService",
         "RedfishVersion": "1.11.0",
         "UUID": identity.uuid,
@@ -92,7 +96,10 @@ def boot(machine: Machine) -> Document:
 
 def system(identity: Identity, machine: Machine, shown: Power) -> Document:
     """The ComputerSystem, with the power state that the BMC shows."""
-    return _document(
+    made = Hardware(identity.serial)
+    names = ("Bios", "EthernetInterfaces", "Memory", "Processors", "SecureBoot", "Storage")
+    parts = {name: f"{SYSTEM}/{name}" for name in names}
+    return described(
         SYSTEM,
         "ComputerSystem.v1_13_0.ComputerSystem",
         "System",
@@ -100,45 +107,49 @@ def system(identity: Identity, machine: Machine, shown: Power) -> Document:
         UUID=identity.uuid,
         SystemType="Physical",
         HostName="",
-        BiosVersion="2.4.1",
+        BiosVersion=BIOS_VERSION,
         PowerState=shown,
         Status=status(machine.health, enabled=shown is not Power.OFF),
         Boot=boot(machine),
-        ProcessorSummary={"Count": 2, "Model": "Simulated CPU", "Status": status(Health.OK)},
-        MemorySummary={"TotalSystemMemoryGiB": 256, "Status": status(Health.OK)},
-        SecureBoot={"@odata.id": SECURE_BOOT},
-        Storage={"@odata.id": STORAGE},
-        Links={"Chassis": _links(ENCLOSURE), "ManagedBy": _links(MANAGER)},
+        IndicatorLED=machine.lights.get(SYSTEM, "Off"),
+        ProcessorSummary={"Count": made.sockets, "Model": "Simulated CPU", "Status": status(Health.OK)},
+        MemorySummary={"TotalSystemMemoryGiB": sum(made.modules_gib), "Status": status(Health.OK)},
+        **{name: {"@odata.id": path} for name, path in parts.items()},
+        Links={"Chassis": links(ENCLOSURE), "ManagedBy": links(MANAGER)},
         Actions={"#ComputerSystem.Reset": {"target": RESET, "ResetType@Redfish.AllowableValues": list(Reset)}},
     )
 
 
 def secure_boot(machine: Machine) -> Document:
-    """The SecureBoot resource: there for a machine that boots by UEFI, and off."""
-    return _document(
+    """The SecureBoot resource: what is set takes effect at the next boot of a machine that boots by UEFI."""
+    _ = machine.power  # the plan first: a boot may have come
+    return described(
         SECURE_BOOT,
         "SecureBoot.v1_1_0.SecureBoot",
         "Secure boot",
-        SecureBootEnable=False,
-        SecureBootCurrentBoot="Disabled",
+        SecureBootEnable=machine.secure_boot,
+        SecureBootCurrentBoot="Enabled" if machine.booted_securely else "Disabled",
         SecureBootMode="UserMode" if machine.boot_mode is BootMode.UEFI else "SetupMode",
     )
 
 
 def enclosure(identity: Identity, machine: Machine, shown: Power) -> Document:
     """The Chassis."""
-    return _document(
+    return described(
         ENCLOSURE,
         "Chassis.v1_15_0.Chassis",
         "Chassis",
         **identity.label(),
         ChassisType="RackMount",
+        IndicatorLED=machine.lights.get(ENCLOSURE, "Off"),
+        LocationIndicatorActive=ENCLOSURE in machine.lights,
         PowerState=shown,
         Status=status(machine.health),
         Thermal={"@odata.id": THERMAL},
         Power={"@odata.id": POWER},
         Sensors={"@odata.id": SENSORS},
-        Links={"ComputerSystems": _links(SYSTEM), "ManagedBy": _links(MANAGER)},
+        NetworkAdapters={"@odata.id": f"{ENCLOSURE}/NetworkAdapters"},
+        Links={"ComputerSystems": links(SYSTEM), "ManagedBy": links(MANAGER)},
     )
 
 
@@ -165,7 +176,7 @@ def thermal(readings: Readings) -> Document:
         }
         for index, (name, value) in enumerate(readings.fans_rpm.items())
     ]
-    return _document(THERMAL, "Thermal.v1_6_0.Thermal", "Thermal", Temperatures=temperatures, Fans=fans)
+    return described(THERMAL, "Thermal.v1_6_0.Thermal", "Thermal", Temperatures=temperatures, Fans=fans)
 
 
 def power(identity: Identity, readings: Readings) -> Document:
@@ -188,7 +199,7 @@ def power(identity: Identity, readings: Readings) -> Document:
         "PowerConsumedWatts": round(sum(readings.supplies_w.values()), 1),
         "PowerCapacityWatts": SUPPLY_CAPACITY_W * len(supplies),
     }
-    return _document(POWER, "Power.v1_6_0.Power", "Power", PowerControl=[consumed], PowerSupplies=supplies)
+    return described(POWER, "Power.v1_6_0.Power", "Power", PowerControl=[consumed], PowerSupplies=supplies)
 
 
 def _member(path: str, group: str, index: int, name: str) -> Document:
@@ -205,7 +216,7 @@ def sensors(readings: Readings) -> list[Document]:
         ("Voltage", "V", readings.lines_v),
     ]
     return [
-        _document(
+        described(
             f"{SENSORS}/{name}{kind}",
             "Sensor.v1_2_0.Sensor",
             f"{name} {kind.lower()}",
@@ -219,46 +230,24 @@ def sensors(readings: Readings) -> list[Document]:
     ]
 
 
-def storage() -> Document:
-    """The one storage controller."""
-    return _document(
-        CONTROLLER, "Storage.v1_10_0.Storage", "Storage", Status=status(Health.OK), Drives=_links(*DRIVE_PATHS)
-    )
-
-
-def drive(path: str, identity: Identity, health: Health) -> Document:
-    """One drive; its health is the machine's."""
-    return _document(
-        path,
-        "Drive.v1_11_0.Drive",
-        f"Drive {path.rpartition('/')[2]}",
-        Manufacturer=identity.manufacturer,
-        Model="Simulated Drive",
-        SerialNumber=f"{identity.serial}-D{path.rpartition('/')[2]}",
-        CapacityBytes=960197124096,
-        MediaType="SSD",
-        Status=status(health),
-    )
-
-
 def manager(identity: Identity) -> Document:
     """The BMC itself."""
-    return _document(
+    return described(
         MANAGER,
         "Manager.v1_11_0.Manager",
         "BMC",
         ManagerType="BMC",
         Model=f"{identity.model} BMC",
-        FirmwareVersion="1.0.0",
+        FirmwareVersion=BMC_VERSION,
         PowerState="On",
         Status=status(Health.OK),
-        Links={"ManagerForServers": _links(SYSTEM), "ManagerForChassis": _links(ENCLOSURE)},
+        Links={"ManagerForServers": links(SYSTEM), "ManagerForChassis": links(ENCLOSURE)},
     )
 
 
 def session_service(timeout_s: float) -> Document:
     """The SessionService."""
-    return _document(
+    return described(
         SESSION_SERVICE,
         "SessionService.v1_1_8.SessionService",
         "Session service",
@@ -270,7 +259,7 @@ def session_service(timeout_s: float) -> Document:
 
 def event_service(retries: int, retry_s: float) -> Document:
     """The EventService."""
-    return _document(
+    return described(
         EVENT_SERVICE,
         "EventService.v1_5_0.EventService",
         "Event service",
@@ -288,7 +277,7 @@ def event_service(retries: int, retry_s: float) -> Document:
 def subscription(ident: str, **told: Any) -> Document:
     """One subscription."""
     path = f"{SUBSCRIPTIONS}/{ident}"
-    return _document(path, "EventDestination.v1_9_0.EventDestination", f"Subscription {ident}", **told)
+    return described(path, "EventDestination.v1_9_0.EventDestination", f"Subscription {ident}", **told)
 
 
 def power_event(shown: Power) -> Document:
@@ -306,7 +295,7 @@ def power_event(shown: Power) -> Document:
 
 def session(ident: str, username: str) -> Document:
     """One session, without its token."""
-    return _document(f"{SESSIONS}/{ident}", "Session.v1_3_0.Session", "Session", UserName=username)
+    return described(f"{SESSIONS}/{ident}", "Session.v1_3_0.Session", "Session", UserName=username)
 
 
 def error(code: str, text: str, *arguments: str) -> Document:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
 
 from ironic_lite.clock import Clock
 
@@ -12,6 +14,7 @@ GRACEFUL_FACTOR: Final = 2.0  # an operating system takes longer to stop than a 
 HEAT_TIME_S: Final = 90.0  # the time constant with which a machine warms up and cools down
 LEDGER_MAX: Final = 1000  # power actions that a machine remembers
 FRONT_PANEL: Final = "front-panel"
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Power(StrEnum):
@@ -114,6 +117,10 @@ class Machine:
         self.boot_enabled = BootEnabled.DISABLED
         self.boot_mode = BootMode.UEFI
         self.http_boot_uri: str | None = None
+        self.secure_boot = False
+        self.booted_securely = False
+        self.lights = NOTHING
+        self.at_boot: Mapping[str, Any] = NOTHING
         self.boots = 0
         self.acted = 0
         self.ledger: list[Action] = []
@@ -196,8 +203,17 @@ class Machine:
         if self.watcher is not None:
             self.watcher.reached(power)
 
+    def shine(self, path: str, state: str) -> None:
+        """Put the indicator at that path into Redfish's state Lit, Blinking or Off."""
+        others = {where: lit for where, lit in self.lights.items() if where != path}
+        self.lights = others if state == "Off" else {**others, path: state}
+
     def _boot(self) -> None:
         self.boots += 1
+        for name, value in self.at_boot.items():
+            setattr(self, name, value)
+        self.at_boot = NOTHING
+        self.booted_securely = self.secure_boot and self.boot_mode is BootMode.UEFI
         if self.boot_enabled is BootEnabled.ONCE:
             self.boot_enabled, self.boot_source = BootEnabled.DISABLED, BootSource.NONE
 

@@ -12,6 +12,7 @@ class Quirk(StrEnum):
     POST_LOCK = "post-lock"  # HPE: 400 UnableToModifyDuringSystemPOST for a boot override while the machine starts
     NEEDS_ENABLED = "needs-enabled"  # Supermicro: 400 for a boot override without BootSourceOverrideEnabled
     MODE_FOLLOWS = "mode-follows"  # Supermicro: a new boot source without a mode sets the mode back to Legacy
+    MODE_AT_BOOT = "mode-at-boot"  # many: a new boot mode, or secure boot, is taken and shows only after a boot
     CLOSES = "closes"  # many: no connection is kept, each answer says so
     CHUNKED = "chunked"  # some: bodies come in chunks, without a length
     NO_EXPAND = "no-expand"  # older ones: 400 for $expand

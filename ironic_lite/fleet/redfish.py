@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from ironic_lite.fleet import documents, events, refusals
+from ironic_lite.fleet import documents, events, parts, refusals, switches
 from ironic_lite.fleet.device import Device, Identity, Site
 from ironic_lite.fleet.http import Request, Response
 from ironic_lite.fleet.machine import BootEnabled, BootMode, BootSource, Machine, Power, Reset, StandbyError
@@ -103,7 +103,7 @@ class Redfish(Device):
         """The answer with the system's document, which is made anew only when the machine has changed."""
         machine, shown = self.machine, self.shown_power
         boot = machine.boot_enabled, machine.boot_mode, machine.boot_source, machine.http_boot_uri
-        state = shown, machine.health, boot, Quirk.STALE_ETAG in self.quirks
+        state = shown, machine.health, boot, machine.lights.get(documents.SYSTEM), Quirk.STALE_ETAG in self.quirks
         if self._system is None or self._system[0] != state:
             raw = json.dumps(documents.system(self.identity, machine, shown)).encode()
             tagged = self.identity.serial.encode() if Quirk.STALE_ETAG in self.quirks else raw
@@ -112,16 +112,18 @@ class Redfish(Device):
         return self._system[1]
 
     def patch_system(self, request: Request) -> Response:
-        """PATCH of the boot override."""
+        """PATCH of the boot override and of the indicator."""
         if request.headers.get("if-match", "*") not in {"*", self._system_now().headers["ETag"]}:
             raise refusals.RefusedError(
                 HTTPStatus.PRECONDITION_FAILED, "PreconditionFailed", "The ETag does not match."
             )
-        body = refusals.body(request, allowed={"Boot"})
+        body = refusals.body(request, allowed={"Boot", "IndicatorLED"})
         boot = body.get("Boot", {})
         if not isinstance(boot, Mapping):
             raise refusals.wrong_value("Boot", boot)
-        self._set_boot(boot)
+        if boot:
+            self._set_boot(boot)
+        switches.set_lights(self.machine, request.path, body)
         return Response(HTTPStatus.NO_CONTENT)
 
     def _set_boot(self, boot: Mapping[str, Any]) -> None:
@@ -140,7 +142,8 @@ class Redfish(Device):
         if uri is not None and not isinstance(uri, str):
             raise refusals.wrong_value("HttpBootUri", uri)
         off = enabled is BootEnabled.DISABLED
-        machine.boot_enabled, machine.boot_mode, machine.http_boot_uri = enabled, mode, uri
+        machine.boot_enabled, machine.http_boot_uri = enabled, uri
+        switches.put(machine, "boot_mode", mode, at_boot=Quirk.MODE_AT_BOOT in self.quirks)
         machine.boot_source = BootSource.NONE if off else source
 
     def _mind_boot_quirks(self, boot: Mapping[str, Any]) -> None:
@@ -211,16 +214,33 @@ class Redfish(Device):
 
     def sensor(self, request: Request) -> Response:
         """GET of one sensor."""
-        for sensor in documents.sensors(self.readings()):
-            if sensor["@odata.id"] == request.path:
-                return Response(HTTPStatus.OK, sensor)
-        raise refusals.not_found(request.path)
+        return _member(request, documents.sensors(self.readings()))
+
+    def part_list(self, request: Request) -> Response:
+        """GET of one of the collections of what the machine is made of."""
+        listed = parts.LISTS[request.path]
+        paths = [one["@odata.id"] for one in listed.members(self.identity, self.machine)]
+        return Response(HTTPStatus.OK, documents.collection(request.path, listed.kind, *paths))
+
+    def part(self, request: Request) -> Response:
+        """GET of one of its members."""
+        return _member(request, parts.LISTS[request.path.rpartition("/")[0]].members(self.identity, self.machine))
 
     def drive(self, request: Request) -> Response:
         """GET of one drive."""
-        if request.path not in documents.DRIVE_PATHS:
-            raise refusals.not_found(request.path)
-        return Response(HTTPStatus.OK, documents.drive(request.path, self.identity, self.machine.health))
+        return _member(request, parts.drives(self.identity, self.machine))
+
+    def set_lights(self, request: Request) -> Response:
+        """PATCH of the indicator of a chassis or a drive."""
+        body = refusals.body(request, allowed={"IndicatorLED", "LocationIndicatorActive"})
+        switches.set_lights(self.machine, request.path, body)
+        return Response(HTTPStatus.NO_CONTENT)
+
+    def set_secure_boot(self, request: Request) -> Response:
+        """PATCH of secure boot."""
+        body = refusals.body(request, allowed={"SecureBootEnable"})
+        switches.set_secure_boot(self.machine, body, at_boot=Quirk.MODE_AT_BOOT in self.quirks)
+        return Response(HTTPStatus.NO_CONTENT)
 
     def subscription_list(self, _request: Request) -> Response:
         """GET of the subscriptions."""
@@ -257,6 +277,12 @@ def _read(make: Callable[[Redfish], documents.Document]) -> dict[str, Handler]:
     return {"GET": lambda bmc, _request: Response(HTTPStatus.OK, make(bmc))}
 
 
+def _made(
+    make: Callable[[Identity, Machine], documents.Document],
+) -> Callable[[Redfish], documents.Document]:
+    return lambda bmc: make(bmc.identity, bmc.machine)
+
+
 # Every path: the kind that it is counted as, and what it does by method. HEAD goes with GET.
 ROUTES: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
     "/redfish": ("versions", _read(lambda _: {"v1": f"{documents.ROOT}/"})),
@@ -267,23 +293,22 @@ ROUTES: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
     ),
     documents.SYSTEM: ("system", {"GET": Redfish.system, "PATCH": Redfish.patch_system}),
     documents.RESET: ("reset", {"POST": Redfish.reset}),
-    documents.SECURE_BOOT: ("secure-boot", _read(lambda bmc: documents.secure_boot(bmc.machine))),
+    documents.SECURE_BOOT: (
+        "secure-boot",
+        _read(lambda bmc: documents.secure_boot(bmc.machine)) | {"PATCH": Redfish.set_secure_boot},
+    ),
     documents.CHASSIS: (
         "chassis-list",
         _read(lambda _: documents.collection(documents.CHASSIS, "Chassis", documents.ENCLOSURE)),
     ),
     documents.ENCLOSURE: (
         "chassis",
-        _read(lambda bmc: documents.enclosure(bmc.identity, bmc.machine, bmc.shown_power)),
+        _read(lambda bmc: documents.enclosure(bmc.identity, bmc.machine, bmc.shown_power))
+        | {"PATCH": Redfish.set_lights},
     ),
     documents.THERMAL: ("thermal", _read(lambda bmc: documents.thermal(bmc.readings()))),
     documents.POWER: ("power", _read(lambda bmc: documents.power(bmc.identity, bmc.readings()))),
     documents.SENSORS: ("sensors", {"GET": Redfish.sensor_list}),
-    documents.STORAGE: (
-        "storage-list",
-        _read(lambda _: documents.collection(documents.STORAGE, "Storage", documents.CONTROLLER)),
-    ),
-    documents.CONTROLLER: ("storage", _read(lambda _: documents.storage())),
     documents.MANAGERS: (
         "managers",
         _read(lambda _: documents.collection(documents.MANAGERS, "Manager", documents.MANAGER)),
@@ -297,13 +322,16 @@ ROUTES: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
     ),
     documents.SUBSCRIPTIONS: ("subscriptions", {"GET": Redfish.subscription_list, "POST": Redfish.subscribe}),
     documents.TEST_EVENT: ("test-event", {"POST": Redfish.test_event}),
+    **{path: (f"{one.counted}-list", {"GET": Redfish.part_list}) for path, one in parts.LISTS.items()},
+    **{path: (counted, _read(_made(make))) for path, (counted, make) in parts.SINGLE.items()},
 }
 # The members of collections whose members come and go, by the path of the collection.
 _MEMBERS: Final[dict[str, tuple[str, dict[str, Handler]]]] = {
     documents.SESSIONS: ("session", {"GET": Redfish.session, "DELETE": Redfish.log_out}),
     documents.SUBSCRIPTIONS: ("subscription", {"GET": Redfish.subscription, "DELETE": Redfish.unsubscribe}),
     documents.SENSORS: ("sensor", {"GET": Redfish.sensor}),
-    documents.DRIVES: ("drive", {"GET": Redfish.drive}),
+    documents.DRIVES: ("drive", {"GET": Redfish.drive, "PATCH": Redfish.set_lights}),
+    **{path: (one.counted, {"GET": Redfish.part}) for path, one in parts.LISTS.items()},
 }
 
 # What needs no login, by method (DSP0266, "authentication requirements for resources").
@@ -319,6 +347,13 @@ def _route(path: str) -> tuple[str, dict[str, Handler]]:
     if route is None:
         raise refusals.not_found(path)
     return route
+
+
+def _member(request: Request, members: Iterable[documents.Document]) -> Response:
+    for one in members:
+        if one["@odata.id"] == request.path:
+            return Response(HTTPStatus.OK, one)
+    raise refusals.not_found(request.path)
 
 
 def _last(request: Request) -> str:
