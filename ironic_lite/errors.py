@@ -242,6 +242,19 @@ class PowerStateUnsettled(BMCError):
     message = 'Node {node} did not reach "{target}" within {timeout_s} s; its BMC last said "{actual}".'
 
 
+class SettingUnsettled(BMCError):
+    """The BMC took a setting, and does not show it in time."""
+
+    status = 504
+    message = "Node {node} does not show {setting} {timeout_s} s after it was set, although it was restarted."
+
+
+class InventoryIncomplete(BMCError):
+    """An inspection that did not find what every node needs."""
+
+    message = "The inspection of node {node} did not find {missing}."
+
+
 # 503: this service cannot do it now; Retry-After says when to ask again.
 
 

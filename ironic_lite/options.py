@@ -18,6 +18,7 @@ DECLARED_IN: Final = (
     "ironic_lite.conductor.process",
     "ironic_lite.drivers.fake",
     "ironic_lite.drivers.fake_life",
+    "ironic_lite.drivers.fake_parts",
     "ironic_lite.drivers.redfish.exchange",
     "ironic_lite.drivers.redfish.options",
     "ironic_lite.drivers.ipmi.options",

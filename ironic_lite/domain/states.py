@@ -115,6 +115,9 @@ WORKING: Final = frozenset({
 # States in which a node waits for something that its row names; `domain.provision.WORK_OF` has those that hold, too.
 WAITING: Final = frozenset({_P.INSPECT_WAIT, _P.CLEAN_WAIT, _P.DEPLOY_WAIT, _P.RESCUE_WAIT, _P.SERVICE_WAIT})
 
+# States in which somebody counts on the machine's boot mode staying as it is.
+UNSTABLE: Final = WORKING | WAITING
+
 # States whose node may be deleted; any other needs maintenance mode. `available` by option.
 DELETABLE: Final = frozenset({_P.ENROLL, _P.MANAGEABLE, _P.ADOPT_FAILED, _P.AVAILABLE})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 from oslo_config import cfg, types
@@ -11,11 +11,19 @@ from oslo_config import cfg, types
 from ironic_lite import errors
 from ironic_lite.clock import Deadline, SystemClock, triangular_s
 from ironic_lite.config import Option, Section
+from ironic_lite.domain.indicators import Indicator, Light, Part
 from ironic_lite.domain.node import Node
-from ironic_lite.domain.states import BootDevice, Power, PowerTarget
+from ironic_lite.domain.states import BootDevice, BootMode, Power, PowerTarget
 from ironic_lite.drivers.interfaces import Attempt, BootChoice, Collected, Reading
 
+# Those of Ironic's fake machine.
+INDICATORS: Final = (
+    Indicator("led-0", Part.CHASSIS, readonly=True, states=[Light.OFF, Light.ON]),
+    Indicator("led", Part.SYSTEM, readonly=False, states=[Light.BLINKING, Light.OFF, Light.ON]),
+)
 BOOT_DEVICES: Final = (BootDevice.PXE, BootDevice.DISK, BootDevice.CDROM)
+
+MODE_CHANGE_S: Final = 60
 
 Range = tuple[float, float]
 
@@ -81,7 +89,7 @@ class FakePower:
         """Nothing in driver_info can be wrong."""
 
     def read(self, node: Node, deadline: Deadline) -> Reading:
-        _take(node, conf.power_delay, deadline)
+        take(node, conf.power_delay, deadline)
         return Reading(power=node.power_state or Power.OFF)
 
     def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> Iterator[float]:
@@ -96,7 +104,7 @@ class FakePower:
 
 
 class FakeManagement:
-    """Boot devices that are taken and forgotten, and no sensors."""
+    """Boot devices, indicators and interrupts that are taken and forgotten, and no sensors."""
 
     properties: Mapping[str, str] = {}
 
@@ -104,11 +112,11 @@ class FakeManagement:
         """Nothing in driver_info can be wrong."""
 
     def boot_devices(self, node: Node, deadline: Deadline) -> list[BootDevice]:
-        _take(node, conf.management_delay, deadline)
+        take(node, conf.management_delay, deadline)
         return list(BOOT_DEVICES)
 
     def boot_device(self, node: Node, deadline: Deadline) -> BootChoice:
-        _take(node, conf.management_delay, deadline)
+        take(node, conf.management_delay, deadline)
         return BootChoice(boot_device=BootDevice.PXE, persistent=False)
 
     def set_boot_device(self, node: Node, choice: BootChoice, attempt: Attempt) -> None:
@@ -119,14 +127,59 @@ class FakeManagement:
                 what=f"boot device {choice.boot_device}",
                 supported=", ".join(BOOT_DEVICES),
             )
-        _work(conf.management_delay, attempt)
+        work(conf.management_delay, attempt)
+
+    @property
+    def mode_change_s(self) -> int:
+        return MODE_CHANGE_S
+
+    def set_boot_mode(self, node: Node, mode: BootMode, attempt: Attempt) -> Iterator[float]:  # noqa: ARG002
+        return _at_length(conf.management_delay, attempt)
+
+    def secure_boot(self, node: Node, deadline: Deadline) -> bool | None:
+        take(node, conf.management_delay, deadline)
+        return bool(node.secure_boot)
+
+    def set_secure_boot(self, node: Node, on: bool, attempt: Attempt) -> Iterator[float]:  # noqa: ARG002, FBT001
+        return _at_length(conf.management_delay, attempt)
+
+    def inject_nmi(self, node: Node, attempt: Attempt) -> None:  # noqa: ARG002  # nothing is there to interrupt
+        work(conf.management_delay, attempt)
+
+    def indicators(self, node: Node, deadline: Deadline) -> list[Indicator]:
+        take(node, conf.management_delay, deadline)
+        return list(INDICATORS)
+
+    def indicator(self, node: Node, name: str, part: Part, deadline: Deadline) -> Light:
+        take(node, conf.management_delay, deadline)
+        _known(node, name, part)
+        return Light.ON
+
+    def set_indicator(self, node: Node, name: str, part: Part, light: Light, attempt: Attempt) -> None:  # noqa: ARG002
+        if _known(node, name, part).readonly:
+            raise _unsupported(
+                node, f"changes of indicator {name}@{part}", [one for one in INDICATORS if not one.readonly]
+            )
+        work(conf.management_delay, attempt)
 
     def sensors(self, node: Node, deadline: Deadline) -> Collected:
-        _take(node, conf.management_delay, deadline)
+        take(node, conf.management_delay, deadline)
         return Collected({})
 
 
-def _take(node: Node, delay: Range, deadline: Deadline) -> None:
+def _known(node: Node, name: str, part: Part) -> Indicator:
+    for one in INDICATORS:
+        if (one.name, one.component) == (name, part):
+            return one
+    raise _unsupported(node, f"indicator {name}@{part}", INDICATORS)
+
+
+def _unsupported(node: Node, what: str, supported: Iterable[Indicator]) -> errors.UnsupportedByDriver:
+    known = ", ".join(one.ident for one in supported)
+    return errors.UnsupportedByDriver(interface="management", node=node.label, what=what, supported=known)
+
+
+def take(node: Node, delay: Range, deadline: Deadline) -> None:
     """Answer as late as a slow BMC would; like one, too late is no answer."""
     delay_s = triangular_s(*delay)
     SystemClock().wait(threading.Event(), min(delay_s, deadline.left_s()))
@@ -136,6 +189,14 @@ def _take(node: Node, delay: Range, deadline: Deadline) -> None:
         )
 
 
-def _work(delay: Range, attempt: Attempt) -> None:
+def work(delay: Range, attempt: Attempt) -> None:
+    """Act as slowly as a slow machine would."""
     attempt.permit()
     attempt.pause(min(triangular_s(*delay), attempt.deadline.left_s()))
+
+
+def _at_length(delay: Range, attempt: Attempt) -> Iterator[float]:
+    """What the row alone keeps: the machine takes its time, and nobody has to wait for it in a thread."""
+    attempt.permit()
+    if (delay_s := triangular_s(*delay)) > 0:
+        yield min(delay_s, attempt.deadline.left_s())

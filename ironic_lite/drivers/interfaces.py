@@ -14,7 +14,11 @@ from typing import Any, Protocol
 import msgspec
 
 from ironic_lite.clock import Deadline
+from ironic_lite.domain.bios import Setting
 from ironic_lite.domain.events import Subscriber
+from ironic_lite.domain.firmware import Component
+from ironic_lite.domain.indicators import Indicator, Light, Part
+from ironic_lite.domain.inventory import Inventory
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, BootMode, Power, PowerTarget
 
@@ -135,9 +139,16 @@ class EventSource(Protocol):
 
 
 class ManagementInterface(Protocol):
-    """Boot device and sensors."""
+    """How a machine boots, its sensors, its indicators.
+
+    Whatever a kind of BMC has no word for raises `UnsupportedByDriver`.
+    """
 
     properties: Mapping[str, str]
+
+    @property
+    def mode_change_s(self) -> int:
+        """Seconds that a change of boot mode or of secure boot may take."""
 
     def check(self, node: Node) -> None:
         """Raise `InvalidDriverInfo` with every problem of driver_info. Never talks to the BMC."""
@@ -150,6 +161,30 @@ class ManagementInterface(Protocol):
 
     def set_boot_device(self, node: Node, choice: BootChoice, attempt: Attempt) -> None:
         """Set what the machine boots from. Raises `UnsupportedByDriver` for a device that it does not know."""
+
+    def set_boot_mode(self, node: Node, mode: BootMode, attempt: Attempt) -> Iterator[float]:
+        """Have the machine boot so, and end when the BMC says that it does; the machine may be restarted for that.
+
+        What is yielded is as with `PowerInterface.change`. Raises `SettingUnsettled` when the deadline passes first.
+        """
+
+    def secure_boot(self, node: Node, deadline: Deadline) -> bool | None:
+        """Whether secure boot is on; None where the BMC does not say."""
+
+    def set_secure_boot(self, node: Node, on: bool, attempt: Attempt) -> Iterator[float]:  # noqa: FBT001  # the setting's value
+        """Switch secure boot, as `set_boot_mode` does with the boot mode."""
+
+    def inject_nmi(self, node: Node, attempt: Attempt) -> None:
+        """Send a non-maskable interrupt, once: most operating systems dump their memory and stop."""
+
+    def indicators(self, node: Node, deadline: Deadline) -> list[Indicator]:
+        """Every indicator of the machine."""
+
+    def indicator(self, node: Node, name: str, part: Part, deadline: Deadline) -> Light:
+        """What one of them shows."""
+
+    def set_indicator(self, node: Node, name: str, part: Part, light: Light, attempt: Attempt) -> None:
+        """Have one of them show that."""
 
     def sensors(self, node: Node, deadline: Deadline) -> Collected:
         """Every sensor that the BMC reports now. Raises the `BMC...` errors only when it told not one."""
@@ -194,6 +229,42 @@ class SensorsPoller(Protocol):
 
     async def collect(self, target: Any, deadline: Deadline) -> Collected:
         """Collect once, on `contact.IO` alone. Ends by the deadline, with what was told by then."""
+
+
+class BIOSInterface(Protocol):
+    """The settings of a machine's firmware."""
+
+    properties: Mapping[str, str]
+
+    def check(self, node: Node) -> None:
+        """Raise `InvalidDriverInfo` with every problem of driver_info. Never talks to the BMC."""
+
+    def settings(self, node: Node, deadline: Deadline) -> list[Setting]:
+        """Every setting that the BMC tells, by name; none where it does not have them."""
+
+
+class FirmwareInterface(Protocol):
+    """The pieces of firmware of a machine."""
+
+    properties: Mapping[str, str]
+
+    def check(self, node: Node) -> None:
+        """Raise `InvalidDriverInfo` with every problem of driver_info. Never talks to the BMC."""
+
+    def components(self, node: Node, deadline: Deadline) -> list[Component]:
+        """Every piece that the BMC tells a version of."""
+
+
+class InspectInterface(Protocol):
+    """What a machine is made of, found without its help."""
+
+    properties: Mapping[str, str]
+
+    def check(self, node: Node) -> None:
+        """Raise `InvalidDriverInfo` with every problem of driver_info. Never talks to the BMC."""
+
+    def inspect(self, node: Node, deadline: Deadline) -> Inventory:
+        """Read it from the BMC. A part that the BMC does not have is left out."""
 
 
 class HardwareType(msgspec.Struct, frozen=True):

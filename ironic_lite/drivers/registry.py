@@ -17,8 +17,11 @@ from ironic_lite.domain.node import INTERFACE_KINDS, Node
 from ironic_lite.domain.steps import INTERFACE_ORDER
 from ironic_lite.drivers.contact import IO
 from ironic_lite.drivers.interfaces import (
+    BIOSInterface,
     DeployInterface,
+    FirmwareInterface,
     HardwareType,
+    InspectInterface,
     ManagementInterface,
     PowerInterface,
     RescueInterface,
@@ -47,6 +50,9 @@ HARDWARE_TYPES: Final = (
             **_NAMES_ONLY,
             "power": {"redfish": "ironic_lite.drivers.redfish.power:RedfishPower"},
             "management": {"redfish": "ironic_lite.drivers.redfish.management:RedfishManagement"},
+            "bios": {"redfish": "ironic_lite.drivers.redfish.bios:RedfishBIOS", "no-bios": None},
+            "firmware": {"redfish": "ironic_lite.drivers.redfish.firmware:RedfishFirmware", "no-firmware": None},
+            "inspect": {"redfish": "ironic_lite.drivers.redfish.inspect:RedfishInspect", "no-inspect": None},
         },
     ),
     HardwareType(
@@ -70,6 +76,9 @@ HARDWARE_TYPES: Final = (
             "rescue": {"fake": "ironic_lite.drivers.fake_life:FakeRescue"},
             "vendor": {"fake": "ironic_lite.drivers.fake_life:FakeVendor"},
             "management": {"fake": "ironic_lite.drivers.fake:FakeManagement"},
+            "bios": {"fake": "ironic_lite.drivers.fake_parts:FakeBIOS", "no-bios": None},
+            "firmware": {"fake": "ironic_lite.drivers.fake_parts:FakeFirmware", "no-firmware": None},
+            "inspect": {"fake": "ironic_lite.drivers.fake_parts:FakeInspect", "no-inspect": None},
         },
     ),
 )
@@ -116,6 +125,29 @@ def steps(node: Node) -> dict[tuple[str, str], Offer]:
     found = ((kind, _of(node, kind)) for kind in INTERFACE_ORDER)
     every = (offer for kind, one in found if one is not None for offer in offered(kind, one))
     return {(offer.interface, offer.name): offer for offer in every}
+
+
+def bios(node: Node) -> BIOSInterface:
+    """The node's BIOS interface. Raises `UnsupportedByDriver` where only its name is there."""
+    return cast("BIOSInterface", _demanded(node, "bios"))
+
+
+def firmware(node: Node) -> FirmwareInterface:
+    """The node's firmware interface. Raises `UnsupportedByDriver` where only its name is there."""
+    return cast("FirmwareInterface", _demanded(node, "firmware"))
+
+
+def inspect(node: Node) -> InspectInterface:
+    """The node's inspect interface. Raises `UnsupportedByDriver` where only its name is there."""
+    return cast("InspectInterface", _demanded(node, "inspect"))
+
+
+def has(node: Node, kind: str) -> bool:
+    """Whether more than a name is behind the node's interface of that kind. Raises `DriverNotFound`, `Invalid`."""
+    value = getattr(node, f"{kind}_interface")
+    if value is not None:
+        check_interface(node.driver, kind, value)
+    return _of(node, kind) is not None
 
 
 def properties(name: str) -> dict[str, str]:

@@ -280,6 +280,18 @@ def test_a_second_collection_reads_no_records_and_what_was_read_by_the_deadline_
         assert "of 11 could not be read" in part.missing["Sensors"]
 
 
+def test_an_interrupt_is_sent_once() -> None:
+    with fleet(0, ipmi_size=1) as simulated:
+        [bmc] = simulated.bmcs
+        info = {"ipmi_address": bmc.address, "ipmi_port": bmc.port}
+        target = node({**info, "ipmi_username": FLEET_USERNAME, "ipmi_password": FLEET_PASSWORD})
+        with pytest.raises(errors.BMCError):
+            registry.management(target).inject_nmi(target, attempt())  # it is off
+        simulated.order(reset="On")
+        registry.management(target).inject_nmi(target, attempt())
+        assert simulated.ledger(bmc) == [("front-panel", "On"), ("ipmi", "Nmi")]
+
+
 def test_no_secret_is_in_an_error_or_a_log_record(
     sim: IpmiSim, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

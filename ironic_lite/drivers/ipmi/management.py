@@ -1,19 +1,21 @@
-"""Boot device and sensors through IPMI."""
+"""Boot device, sensors and interrupts through IPMI, which knows neither boot modes nor indicators."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
+from ironic_lite.domain.indicators import Indicator, Light, Part
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, BootMode
 from ironic_lite.drivers.contact import Rank
 from ironic_lite.drivers.interfaces import Attempt, BootChoice, Collected
 from ironic_lite.drivers.ipmi import client, sensors
 from ironic_lite.drivers.ipmi.account import PROPERTIES, account
+from ironic_lite.drivers.ipmi.power import CHASSIS, CONTROL, Control
 
-CHASSIS: Final = 0x00
 SET_BOOT_OPTIONS: Final = 0x08
 GET_BOOT_OPTIONS: Final = 0x09
 # Parameters of the boot options, and the bits of boot flags (IPMI 2.0, table 28-14).
@@ -68,6 +70,33 @@ class IPMIManagement:
                 attempt.permit()
                 client.checked(session.command(CHASSIS, SET_BOOT_OPTIONS, option))
 
+    @property
+    def mode_change_s(self) -> int:
+        return 1
+
+    def set_boot_mode(self, node: Node, mode: BootMode, attempt: Attempt) -> Iterator[float]:  # noqa: ARG002  # not IPMI's
+        raise _unsupported(node, "a change of the boot mode")
+
+    def secure_boot(self, node: Node, deadline: Deadline) -> bool | None:  # noqa: ARG002  # not IPMI's
+        return None
+
+    def set_secure_boot(self, node: Node, on: bool, attempt: Attempt) -> Iterator[float]:  # noqa: ARG002, FBT001  # not IPMI's
+        raise _unsupported(node, "secure boot")
+
+    def inject_nmi(self, node: Node, attempt: Attempt) -> None:
+        with client.visit(node, attempt.deadline) as session:
+            attempt.permit()
+            client.checked(session.command(CHASSIS, CONTROL, bytes([Control.DIAGNOSTIC])))
+
+    def indicators(self, node: Node, deadline: Deadline) -> list[Indicator]:  # noqa: ARG002  # not IPMI's
+        raise _unsupported(node, "indicators")
+
+    def indicator(self, node: Node, name: str, part: Part, deadline: Deadline) -> Light:  # noqa: ARG002  # not IPMI's
+        raise _unsupported(node, "indicators")
+
+    def set_indicator(self, node: Node, name: str, part: Part, light: Light, attempt: Attempt) -> None:  # noqa: ARG002
+        raise _unsupported(node, "indicators")
+
     def sensors(self, node: Node, deadline: Deadline) -> Collected:
         known = account(node)
         with client.visit(node, deadline, Rank.SENSORS) as session:
@@ -80,6 +109,11 @@ def boot_choice(options: bytes) -> BootChoice:
     if not flags & VALID or device not in DEVICES:
         return BootChoice(boot_device=None, persistent=None)
     return BootChoice(boot_device=DEVICES[device], persistent=bool(flags & PERSISTENT))
+
+
+def _unsupported(node: Node, what: str) -> errors.UnsupportedByDriver:
+    supported = "boot devices, sensors, interrupts"
+    return errors.UnsupportedByDriver(interface="management", node=node.label, what=what, supported=supported)
 
 
 def _boots_uefi(node: Node) -> bool:

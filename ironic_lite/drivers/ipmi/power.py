@@ -24,6 +24,7 @@ class Control(enum.IntEnum):
     OFF = 0
     ON = 1
     RESET = 3
+    DIAGNOSTIC = 4  # a non-maskable interrupt
     SOFT_OFF = 5
 
 

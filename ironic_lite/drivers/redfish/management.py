@@ -1,20 +1,23 @@
-"""Boot device and sensors through Redfish."""
+"""Boot device, boot mode, secure boot, sensors, indicators and interrupts through Redfish."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import sushy
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
+from ironic_lite.domain.indicators import Indicator, Light, Part
 from ironic_lite.domain.node import Node
-from ironic_lite.domain.states import BootDevice
+from ironic_lite.domain.states import BootDevice, BootMode
 from ironic_lite.drivers.contact import Rank
 from ironic_lite.drivers.interfaces import Attempt, BootChoice, Collected
-from ironic_lite.drivers.redfish import client, collect, poll, sensors
+from ironic_lite.drivers.redfish import client, collect, firmware_mode, lights, poll, sensors
 from ironic_lite.drivers.redfish.account import PROPERTIES, account
 from ironic_lite.drivers.redfish.quirks import boot_override
+from ironic_lite.drivers.redfish.walk import Walk
 
 SOURCES: Final = {
     BootDevice.PXE: sushy.BootSource.PXE,
@@ -65,6 +68,43 @@ class RedfishManagement:
                     supported=", ".join(supported),
                 )
             system.set_system_boot_options(**boot_override(system, SOURCES[choice.boot_device], enabled))
+
+    @property
+    def mode_change_s(self) -> int:
+        return firmware_mode.change_s()
+
+    def set_boot_mode(self, node: Node, mode: BootMode, attempt: Attempt) -> Iterator[float]:
+        return firmware_mode.set_boot_mode(node, mode, attempt)
+
+    def secure_boot(self, node: Node, deadline: Deadline) -> bool | None:
+        return firmware_mode.secure_boot(node, deadline)
+
+    def set_secure_boot(self, node: Node, on: bool, attempt: Attempt) -> Iterator[float]:  # noqa: FBT001  # the value
+        return firmware_mode.set_secure_boot(node, on, attempt)
+
+    def inject_nmi(self, node: Node, attempt: Attempt) -> None:
+        with client.visit(node, attempt.deadline, attempt.permit) as system:
+            offered = system.get_allowed_reset_system_values()
+            if sushy.ResetType.NMI not in offered:
+                raise errors.UnsupportedByDriver(
+                    interface="management",
+                    node=node.label,
+                    what=sushy.ResetType.NMI.value,
+                    supported=", ".join(sorted(reset.value for reset in offered)),
+                )
+            system.reset_system(sushy.ResetType.NMI)
+
+    def indicators(self, node: Node, deadline: Deadline) -> list[Indicator]:
+        with client.visit(node, deadline) as system:
+            return lights.found(Walk(system))
+
+    def indicator(self, node: Node, name: str, part: Part, deadline: Deadline) -> Light:
+        with client.visit(node, deadline) as system:
+            return lights.shown(Walk(system), node.label, name, part)
+
+    def set_indicator(self, node: Node, name: str, part: Part, light: Light, attempt: Attempt) -> None:
+        with client.visit(node, attempt.deadline, attempt.permit) as system:
+            lights.show(Walk(system), node.label, name, part, light)
 
     def sensors(self, node: Node, deadline: Deadline) -> Collected:
         with client.visit(node, deadline, rank=Rank.SENSORS) as system:

@@ -1,4 +1,4 @@
-"""Where BMCs differ in how they take a boot device. Each line is a vendor's behaviour that operators met."""
+"""Where BMCs differ in how they take a boot device or mode. Each line is a vendor's behaviour that operators met."""
 
 from __future__ import annotations
 
@@ -27,4 +27,16 @@ def boot_override(
         return {**options, "enabled": enabled, "mode": now.mode if now else None}
     if vendor in ALWAYS_ENABLED or now is None or now.enabled != enabled:
         options["enabled"] = enabled
+    return options
+
+
+def mode_override(system: sushy_system.System, mode: sushy.BootSourceOverrideMode) -> dict[str, Any]:
+    """The arguments of sushy's `set_system_boot_options` for another boot mode, the boot device left as it is."""
+    vendor = (system.manufacturer or "").lower()
+    now = system.boot
+    options: dict[str, Any] = {"mode": mode}
+    if now is not None and vendor in ALWAYS_WHOLE:
+        options["target"] = now.target
+    if now is not None and vendor in (*ALWAYS_WHOLE, *ALWAYS_ENABLED):
+        options["enabled"] = now.enabled
     return options

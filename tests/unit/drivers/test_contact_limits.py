@@ -8,6 +8,8 @@ from ironic_lite import options
 from ironic_lite.config import SECTIONS
 
 ADR = Path(__file__).parents[3] / "docs/adr/0003-power-sync-every-60-seconds.md"
+# Waiting for a machine to start, with a question to its BMC now and then.
+NO_CONTACT = "boot_mode_config_timeout"
 
 
 def contact_timeouts() -> dict[str, float]:
@@ -17,7 +19,8 @@ def contact_timeouts() -> dict[str, float]:
         name: option.default
         for section in SECTIONS
         for name, option in section.options.items()
-        if name == "poll_timeout" or (section.__module__.startswith("ironic_lite.drivers.") and "timeout" in name)
+        if name == "poll_timeout"
+        or (section.__module__.startswith("ironic_lite.drivers.") and "timeout" in name and name != NO_CONTACT)
     }
 
 

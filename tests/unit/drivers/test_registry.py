@@ -84,12 +84,12 @@ def test_an_interface_that_a_driver_does_not_have_is_told_with_what_is_allowed()
 
 def test_defaults_are_the_first_of_each_kind() -> None:
     assert registry.default_interfaces("redfish") == {
-        "bios": "no-bios",
+        "bios": "redfish",
         "boot": None,
         "console": "no-console",
         "deploy": "noop",
-        "firmware": "no-firmware",
-        "inspect": "no-inspect",
+        "firmware": "redfish",
+        "inspect": "redfish",
         "management": "redfish",
         "network": "noop",
         "power": "redfish",
