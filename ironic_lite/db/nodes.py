@@ -8,7 +8,7 @@ Guarantees: (1) a node is changed only by a statement that proves its right to: 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
@@ -19,12 +19,20 @@ import sqlalchemy as sa
 from ironic_lite import errors
 from ironic_lite.clock import new_uuid
 from ironic_lite.db.engine import Database, seconds_ago, seconds_since, utc_now
-from ironic_lite.db.tables import node_history, nodes, ports
+from ironic_lite.db.tables import (
+    bios_settings,
+    firmware_information,
+    node_history,
+    node_inventory,
+    nodes,
+    ports,
+)
 from ironic_lite.domain import names
 from ironic_lite.domain.node import FIELDS, Node
 from ironic_lite.domain.states import WORKING
 
 c: Final = nodes.c
+_BELONGING: Final = (ports, node_history, bios_settings, firmware_information, node_inventory)
 _COLUMNS: Final = tuple(c[name] for name in FIELDS)
 FREED: Final = {"reservation": None, "lock_id": None, "lock_purpose": None, "lock_taken_at": None}
 
@@ -99,8 +107,8 @@ def delete(database: Database, uuid: str, revision: int) -> None:
         right = connection.execute(_update("unseen", ()), {"node": uuid, "seen": revision})
         if right.rowcount == 1:
             node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
-            connection.execute(sa.delete(ports).where(ports.c.node_id == node_id))
-            connection.execute(sa.delete(node_history).where(node_history.c.node_id == node_id))
+            for table in _BELONGING:
+                connection.execute(sa.delete(table).where(table.c.node_id == node_id))
             connection.execute(sa.delete(nodes).where(c.uuid == uuid))
     if right.rowcount != 1:
         _refuse(database, uuid)
@@ -140,6 +148,15 @@ def write(
         if event is not None:
             _record(connection, uuid, hold.host, values, event)
         _write_held(connection, uuid, hold, purpose, values)
+
+
+def within(
+    database: Database, uuid: str, hold: Hold, purpose: str, statements: Callable[[sa.Connection], None]
+) -> None:
+    """These statements in one transaction, which `hold` has the right to. Raises `LockLost` if it does not any more."""
+    with database.write() as connection:
+        _write_held(connection, uuid, hold, purpose, {})
+        statements(connection)
 
 
 def release(

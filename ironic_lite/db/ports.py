@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ironic_lite import errors
+from ironic_lite.clock import new_uuid
 from ironic_lite.db.engine import Database, utc_now
 from ironic_lite.db.nodes import unique
 from ironic_lite.db.tables import nodes, ports
@@ -20,6 +21,10 @@ from ironic_lite.domain import names
 c: Final = ports.c
 WITH_NODE: Final = ports.join(nodes)
 
+_NEW: Final = {
+    "revision": 0, "pxe_enabled": False, "is_smartnic": False, "extra": {}, "local_link_connection": {},
+    "internal_info": {},
+}  # fmt: skip
 _NODE_IS_FREE: Final = sa.exists().where(nodes.c.id == c.node_id, nodes.c.reservation.is_(None))
 
 
@@ -41,6 +46,23 @@ def insert(database: Database, node_id: int, values: Mapping[str, Any]) -> None:
             connection.execute(row)
     except sa.exc.IntegrityError as exc:  # the node has gone since it was looked up
         raise errors.Invalid(reason="The node of the new port has just been removed.") from exc
+
+
+def add_missing(connection: sa.Connection, node: str, addresses: Sequence[str]) -> list[str]:
+    """Add a port to that node for each of these addresses that no port has; those that ports of other nodes have.
+
+    They are not booted from until somebody says so: which one is, no BMC tells. Raises `ChangedMeanwhile`.
+    """
+    query = sa.select(c.address, nodes.c.uuid).select_from(WITH_NODE).where(c.address.in_(addresses))
+    owners = {row.address: row.uuid for row in connection.execute(query)}
+    node_id = sa.select(nodes.c.id).where(nodes.c.uuid == node).scalar_subquery()
+    new = [{**_NEW, "uuid": new_uuid(), "address": one} for one in addresses if one not in owners]
+    try:
+        if new:
+            connection.execute(sa.insert(ports).values(node_id=node_id, created_at=utc_now()), new)
+    except sa.exc.IntegrityError as exc:  # somebody else has just added one of them
+        raise errors.ChangedMeanwhile(what=f"A port of node {node}") from exc
+    return [address for address, owner in owners.items() if owner != node]
 
 
 def change(database: Database, uuid: str, revision: int, values: Mapping[str, Any]) -> None:

@@ -36,6 +36,10 @@ class _Row(sa.TypedColumns):
     updated_at = sa.Column(Timestamp, nullable=True)
 
 
+# A name that two devices may have in different case: MySQL compares texts without it unless told otherwise.
+_Exact: Final = sa.String(255).with_variant(sa.String(255, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
 def _json() -> sa.Column[dict[str, Any]]:
     return sa.Column(sa.JSON, nullable=False)
 
@@ -165,6 +169,46 @@ class NodeHistory(_Row):
     duration_seconds = sa.Column(sa.Integer, nullable=True)
 
 
+class BiosSettings(sa.TypedColumns):
+    """A BIOS setting of a node as its BMC last told it, and what its registry says that it may be."""
+
+    node_id = sa.Column(BigId, sa.ForeignKey("nodes.id"), primary_key=True, autoincrement=False)
+    name = sa.Column(_Exact, primary_key=True)
+    created_at = sa.Column(Timestamp, nullable=False)
+    updated_at = sa.Column(Timestamp, nullable=True)
+    value = sa.Column(sa.Text, nullable=True)
+    attribute_type = sa.Column(sa.String(255), nullable=True)
+    allowable_values = sa.Column(sa.JSON(none_as_null=True), nullable=True)
+    lower_bound = sa.Column(sa.BigInteger, nullable=True)
+    upper_bound = sa.Column(sa.BigInteger, nullable=True)
+    min_length = sa.Column(sa.BigInteger, nullable=True)
+    max_length = sa.Column(sa.BigInteger, nullable=True)
+    read_only = sa.Column(sa.Boolean, nullable=True)
+    reset_required = sa.Column(sa.Boolean, nullable=True)
+    unique = sa.Column(sa.Boolean, nullable=True)
+
+
+class FirmwareInformation(_Row):
+    """A piece of firmware of a node: the version that was seen first, the one seen last, the one that came later."""
+
+    node_id = sa.Column(BigId, sa.ForeignKey("nodes.id"), nullable=False)
+    component = sa.Column(_Exact, nullable=False)
+    initial_version = sa.Column(sa.String(255), nullable=False)
+    current_version = sa.Column(sa.String(255), nullable=True)
+    last_version_flashed = sa.Column(sa.String(255), nullable=True)
+    vendor = sa.Column(sa.String(255), nullable=True)
+    model = sa.Column(sa.String(255), nullable=True)
+    serial_number = sa.Column(sa.String(255), nullable=True)
+
+
+class NodeInventory(_Row):
+    """What the last inspection of a node found, and what it left beside that."""
+
+    node_id = sa.Column(BigId, sa.ForeignKey("nodes.id"), nullable=False, unique=True)
+    inventory_data = _json()
+    plugin_data = _json()
+
+
 class ServiceKeys(_Row):
     """A secret that all processes of a cluster share, by what it is for."""
 
@@ -179,4 +223,9 @@ sa.Index("ix_nodes_created_at", nodes.c.created_at)
 ports: Final = sa.Table("ports", metadata, Ports)
 conductors: Final = sa.Table("conductors", metadata, Conductors)
 node_history: Final = sa.Table("node_history", metadata, NodeHistory)
+bios_settings: Final = sa.Table("bios_settings", metadata, BiosSettings)
+firmware_information: Final = sa.Table(
+    "firmware_information", metadata, FirmwareInformation, sa.UniqueConstraint("node_id", "component")
+)
+node_inventory: Final = sa.Table("node_inventory", metadata, NodeInventory)
 keys: Final = sa.Table("service_keys", metadata, ServiceKeys)
