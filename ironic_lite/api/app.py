@@ -19,6 +19,9 @@ from ironic_lite.api.serving import Serving
 from ironic_lite.api.v1.conductors import ConductorItem, Conductors
 from ironic_lite.api.v1.drivers import DriverItem, DriverProperties, Drivers
 from ironic_lite.api.v1.node_actions import BootDevices, BootDeviceState, LegacyValidate, Maintenance, Validate
+from ironic_lite.api.v1.node_hardware import Bios, BiosItem, Firmware, InventoryItem
+from ironic_lite.api.v1.node_management import IndicatorItem, Indicators, InjectNMI
+from ironic_lite.api.v1.node_modes import BootModeState, SecureBootState
 from ironic_lite.api.v1.node_parts import History, HistoryItem, NodePorts, NodePortsDetail, Traits
 from ironic_lite.api.v1.node_states import PowerState, States
 from ironic_lite.api.v1.nodes import NodeItem, Nodes, NodesDetail
@@ -44,16 +47,25 @@ def routes(serving: Serving) -> dict[str, Any]:
         "/v1/nodes/validate": LegacyValidate(serving),
         "/v1/nodes/states/{ident}": States(serving),
         "/v1/nodes/{ident}": NodeItem(serving),
+        "/v1/nodes/{ident}/bios": Bios(serving),
+        "/v1/nodes/{ident}/bios/{name}": BiosItem(serving),
+        "/v1/nodes/{ident}/firmware": Firmware(serving),
         "/v1/nodes/{ident}/history": History(serving),
         "/v1/nodes/{ident}/history/{uuid}": HistoryItem(serving),
+        "/v1/nodes/{ident}/inventory": InventoryItem(serving),
         "/v1/nodes/{ident}/maintenance": Maintenance(serving),
         "/v1/nodes/{ident}/management/boot_device": BootDeviceState(serving),
         "/v1/nodes/{ident}/management/boot_device/supported": BootDevices(serving),
+        "/v1/nodes/{ident}/management/indicators": Indicators(serving),
+        "/v1/nodes/{ident}/management/indicators/{indicator}": IndicatorItem(serving),
+        "/v1/nodes/{ident}/management/inject_nmi": InjectNMI(serving),
         "/v1/nodes/{ident}/ports": NodePorts(serving),
         "/v1/nodes/{ident}/ports/detail": NodePortsDetail(serving),
         "/v1/nodes/{ident}/states": States(serving),
+        "/v1/nodes/{ident}/states/boot_mode": BootModeState(serving),
         "/v1/nodes/{ident}/states/power": PowerState(serving),
         "/v1/nodes/{ident}/states/provision": ProvisionState(serving),
+        "/v1/nodes/{ident}/states/secure_boot": SecureBootState(serving),
         "/v1/nodes/{ident}/traits": Traits(serving),
         "/v1/nodes/{ident}/validate": Validate(serving),
         "/v1/ports": Ports(serving),

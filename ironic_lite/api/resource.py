@@ -153,7 +153,8 @@ class Resource:
     @classmethod
     @lru_cache(maxsize=1024)  # a bound, for clients choose the fields
     def _view(cls, minor: int, chosen: tuple[str, ...], *, add_links: bool) -> View:
-        names = chosen if not add_links or "links" in chosen else (*chosen, "links")
+        adds = add_links and "links" in cls.fields and "links" not in chosen
+        names = (*chosen, "links") if adds else chosen
         fields = {name: cls.fields[name] for name in names}
         plain = {name: one.column for name, one in fields.items() if one.column is not None}
         columns: list[Column] = list(plain.values())

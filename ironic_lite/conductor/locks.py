@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self
 
 import msgspec
+import sqlalchemy as sa
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline, new_uuid
@@ -90,6 +91,13 @@ class NodeLock:
         began = self.conductor.clock.boottime()
         nodes.write(self.conductor.database, self.node.uuid, self._hold, self.purpose, changes, event)
         self.node = self.conductor.wrote(self.node, changes)
+        self._proven_at = began
+
+    def store(self, statements: Callable[[sa.Connection], None]) -> None:
+        """Write what belongs to the node, in one transaction. Raises `LockLost`."""
+        began = self.conductor.clock.boottime()
+        nodes.within(self.conductor.database, self.node.uuid, self._hold, self.purpose, statements)
+        self.node = self.conductor.wrote(self.node, {})
         self._proven_at = began
 
     def permit(self) -> None:

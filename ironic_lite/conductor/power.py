@@ -79,7 +79,7 @@ def _set_power(lock: NodeLock, driver: PowerInterface, target: PowerTarget, time
 
 
 def carry_out(_lock: NodeLock, change: Iterator[float], done: Result) -> Result | Later:
-    """Go on with a change of power until it pauses, or is done; no thread waits for its pauses."""
+    """Go on with a change of a machine until it pauses, or is done; no thread waits for its pauses."""
     for pause_s in change:
         return Later(pause_s, partial(carry_out, change=change, done=done))
     return done

@@ -28,6 +28,8 @@ from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor import (
     boot,
     kinds,
+    management,
+    modes,
     notifications,
     power,
     provision,
@@ -57,7 +59,7 @@ from ironic_lite.web.tls import TLS
 LOG = logging.getLogger(__name__)
 
 # Importing these modules is what makes their functions callable; the tuple says so to readers and linters.
-METHODS = (boot, power, provision, sensors, sightings, statistics, subscriptions, validation)
+METHODS = (boot, management, modes, power, provision, sensors, sightings, statistics, subscriptions, validation)
 INTERRUPT_BEFORE_S = 5.0
 # Thousands of questions in flight are young objects that live for a second: Python's default of 700 looks through them
 # again and again, for a fifth of a poll's CPU (docs/adr/0007).

@@ -13,13 +13,24 @@ from ironic_lite.conductor.context import Conductor
 from ironic_lite.db import nodes
 from ironic_lite.domain.node import INTERFACE_KINDS, Node
 from ironic_lite.drivers import registry
-from ironic_lite.drivers.interfaces import ManagementInterface, PowerInterface
+from ironic_lite.drivers.interfaces import (
+    BIOSInterface,
+    FirmwareInterface,
+    InspectInterface,
+    ManagementInterface,
+    PowerInterface,
+)
+
+Checked = PowerInterface | ManagementInterface | BIOSInterface | FirmwareInterface | InspectInterface
 
 # What Ironic answers for; vendor has no validation of its own there.
 KINDS: Final = tuple(kind for kind in INTERFACE_KINDS if kind != "vendor")
-_CHECKS: Final[dict[str, Callable[[Node], PowerInterface | ManagementInterface]]] = {
+_CHECKS: Final[dict[str, Callable[[Node], Checked]]] = {
     "power": registry.power,
     "management": registry.management,
+    "bios": registry.bios,
+    "firmware": registry.firmware,
+    "inspect": registry.inspect,
 }
 
 
@@ -41,6 +52,8 @@ def _validate(node: Node, kind: str) -> Validation:
     if kind not in _CHECKS:
         return _named_only(node, kind)
     try:
+        if not registry.has(node, kind):
+            return _named_only(node, kind)
         _CHECKS[kind](node).check(node)
     except errors.Error as exc:
         return Validation(result=False, reason=str(exc))
@@ -52,6 +65,6 @@ def _named_only(node: Node, kind: str) -> Validation:
     names = registry.load(node.driver).interfaces.get(kind, {})
     if not names:
         return Validation(result=False, reason=f"Driver {node.driver} has no {kind} interface yet.")
-    if next(iter(names)).startswith("no-"):
+    if (getattr(node, f"{kind}_interface", None) or next(iter(names))).startswith("no-"):
         return Validation(result=None, reason="not supported")
     return Validation(result=True)

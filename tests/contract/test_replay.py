@@ -19,8 +19,10 @@ import sqlalchemy as sa
 from ironic_lite.conductor.validation import Validation
 from ironic_lite.db.conductors import Drivers
 from ironic_lite.db.tables import nodes
+from ironic_lite.domain.indicators import Light
 from ironic_lite.domain.node import INTERFACE_KINDS
 from ironic_lite.domain.states import BootDevice
+from ironic_lite.drivers.fake import INDICATORS
 from ironic_lite.drivers.interfaces import BootChoice
 from tests.parts.api import Service, served, sqlite
 
@@ -30,8 +32,8 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # Parts of Ironic's API that are not there yet: a path is 404, or 405 where only the method is missing.
 NOT_THERE = re.compile(
-    r"/states/(console|raid|boot_mode|secure_boot)|/states/nosuch|/nodes/states/console|/management/(inject_nmi|indicators)"
-    r"|/vendor_passthru|/(bios|firmware|children|vifs|vmedia|inventory|allocation|volume|portgroups)\b|/v1/(portgroups|"
+    r"/states/(console|raid)|/states/nosuch|/nodes/states/console"
+    r"|/vendor_passthru|/(children|vifs|vmedia|allocation|volume|portgroups)\b|/v1/(portgroups|"
     r"chassis|volume|shards|allocations)|/raid/logical|/management$|/traits/|/nosuch$"
 )
 
@@ -49,6 +51,9 @@ DIFFERENT: dict[int, tuple[int, str]] = {
     122: (202, "the conductor judges an abort; here it only notes it"),
     125: (202, "the lock was held by a conductor that worked; here it only notes"),
     137: (204, "the driver judges a boot device; here the conductor only notes it"),
+    140: (204, "Ironic's fake machine takes no interrupt; here the conductor only notes it"),
+    141: (204, "as the line before, without a body"),
+    144: (204, "Ironic's fake machine has an indicator that can not be set"),
     164: (404, "the entry of the history was not replayed"),
     181: (405, "traits cannot be set yet"),
     186: (405, "traits cannot be set yet"),
@@ -152,6 +157,8 @@ def replay(tmp_path: Path) -> Iterator[Replay]:
         "validate_interfaces": dict.fromkeys(kinds, Validation(result=True)),
         "get_boot_device": BootChoice(BootDevice.PXE, persistent=False),
         "supported_boot_devices": [BootDevice.PXE],
+        "get_indicators": list(INDICATORS),
+        "get_indicator": Light.ON,
     }
     yield Replay(service)
     service.close()

@@ -13,17 +13,18 @@ import sqlalchemy as sa
 from ironic_lite import config
 from ironic_lite.clock import Deadline, SystemClock
 from ironic_lite.cluster.members import Members
-from ironic_lite.conductor import boot, power, provision, sensors
+from ironic_lite.conductor import boot, caching, inspection, management, modes, power, provision, sensors
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.freshness import Freshness
+from ironic_lite.conductor.locks import NodeLock
 from ironic_lite.conductor.notifications import Notifier
 from ironic_lite.db import conductors, nodes
 from ironic_lite.db.engine import Database
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import Event
-from ironic_lite.domain.states import BootDevice, PowerTarget
+from ironic_lite.domain.states import BootDevice, BootMode, PowerTarget
 from ironic_lite.drivers import registry
-from ironic_lite.drivers.fake import conf as fake_conf
+from ironic_lite.drivers.fake_parts import conf as fake_conf
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.taskpool import TaskPool
@@ -31,7 +32,7 @@ from tests.builders import a_node
 from tests.parts.watching import watching
 from tests.waiting import until
 
-DELAYS = ("power_delay", "management_delay")
+DELAYS = ("power_delay", "management_delay", "bios_delay", "firmware_delay", "inspect_delay")
 Flow = Callable[[Conductor, Node], object]
 
 
@@ -64,6 +65,11 @@ def visit(conductor: Conductor, node: Node) -> None:
     """The power sync's: a node that is new to it is asked at once."""
     with watching(conductor) as watch:
         watch.visit(node)
+
+
+def within_lock(conductor: Conductor, node: Node, flow: Callable[[NodeLock], object]) -> None:
+    with NodeLock(conductor, node, "test") as lock:
+        flow(lock)
 
 
 def collector(conductor: Conductor) -> sensors.Collector:
@@ -114,7 +120,13 @@ def held_in_driver(conductor: Conductor, flow: Callable[[], object]) -> set[int]
         lambda c, node: boot.get_boot_device.run(c, node.uuid),
         lambda c, node: boot.supported_boot_devices.run(c, node.uuid),
         lambda c, node: boot.set_boot_device.run(c, node.uuid, BootDevice.PXE),
+        lambda c, node: modes.change_boot_mode.run(c, node.uuid, BootMode.BIOS),
+        lambda c, node: modes.change_secure_boot.run(c, node.uuid, True),
+        lambda c, node: management.inject_nmi.run(c, node.uuid),
         lambda c, node: collector(c).collect(node),
+        lambda c, node: within_lock(c, node, inspection.inspect),
+        lambda c, node: within_lock(c, node, caching.cache_bios),
+        lambda c, node: within_lock(c, node, caching.cache_firmware),
         lambda c, node: provision.change_provision_state.run(c, node.uuid, Event.MANAGE),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import falcon
 import sqlalchemy as sa
@@ -18,6 +18,9 @@ from ironic_lite.api.v1.node import NAMES_SINCE, c, find
 from ironic_lite.cluster.rpc import Method
 from ironic_lite.conductor import boot, validation
 from ironic_lite.domain.states import BootDevice
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 OWNED_BY: Final[tuple[sa.ColumnElement[Any], ...]] = (c.uuid, c.driver, c.conductor_group)
 
@@ -110,10 +113,8 @@ class BootDeviceState:
                 reason=f"boot_device cannot be {wanted.boot_device!r}; allowed are: {', '.join(BootDevice)}."
             )
         persistent = arguments.boolean("persistent", wanted.persistent)
-        node = find(self._serving, req.context.caller, ident, OWNED_BY)
-        owner = self._serving.members.owner(node.uuid, node.driver, node.conductor_group)
         device = BootDevice(wanted.boot_device)
-        self._serving.conductors.call(owner, boot.set_boot_device, node.uuid, device, persistent)
+        ask(self._serving, req.context.caller, ident, boot.set_boot_device, device, persistent)
         answers.done(resp)
 
 
@@ -129,11 +130,18 @@ class BootDevices:
         answers.show(resp, {"supported_boot_devices": devices})
 
 
-def ask(serving: Serving, caller: Caller, ident: str, method: Method[Any, [str], Any]) -> Any:
-    """What the node's conductor answers to a question about the node."""
+def ask(
+    serving: Serving,
+    caller: Caller,
+    ident: str,
+    method: Method[Any, Concatenate[str, P], R],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """What the node's conductor answers to a question about the node, or to an order."""
     node = find(serving, caller, ident, OWNED_BY)
     owner = serving.members.owner(node.uuid, node.driver, node.conductor_group)
-    return serving.conductors.call(owner, method, node.uuid)
+    return serving.conductors.call(owner, method, node.uuid, *args, **kwargs)
 
 
 def _validated(serving: Serving, caller: Caller, ident: str) -> dict[str, dict[str, Any]]:

@@ -110,6 +110,19 @@ def test_every_interface_is_validated(conductor: Conductor):
     assert set(found) == set(validation.KINDS)
     assert found["power"].result is False
     assert "redfish_address" in (found["power"].reason or "")
-    assert found["bios"] == validation.Validation(result=None, reason="not supported")
+    for kind in ("bios", "firmware", "inspect"):
+        assert "redfish_address" in (found[kind].reason or "")
+    assert found["raid"] == validation.Validation(result=None, reason="not supported")
     assert found["network"].result is True
     assert found["boot"].result is False
+
+
+def test_an_interface_that_is_but_a_name_says_so_itself(conductor: Conductor):
+    node = a_node(
+        conductor.database, driver="redfish", power_interface="redfish", management_interface="redfish",
+        bios_interface="no-bios", firmware_interface="nonsense",
+    )  # fmt: skip
+    found = validation.validate_interfaces.run(conductor, node.uuid)
+    assert found["bios"] == validation.Validation(result=None, reason="not supported")
+    assert found["firmware"].result is False
+    assert "'nonsense'" in (found["firmware"].reason or "")
