@@ -116,6 +116,7 @@ def test_an_operators_day(running: Service, cli: Cli, peer: Peer) -> None:
 
     change_power(running, cli, peer, name)
     choose_boot_device(cli, peer, name)
+    change_modes(running, cli, peer, name)
     change_record(cli, peer, name)
     keep_ports(cli, name, uuid)
 
@@ -174,6 +175,20 @@ def choose_boot_device(cli: Cli, peer: Peer, name: str) -> None:
     assert set(supported.split(", ")) == peer.boot_devices
     cli.does("node", "boot", "device", "set", name, "pxe", "--persistent")
     assert cli.shows("node", "boot", "device", "show", name) == peer.boot_device
+
+
+def change_modes(running: Service, cli: Cli, peer: Peer, name: str) -> None:
+    """Redfish knows boot modes, IPMI does not; nothing has been read of these machines yet."""
+    cli.does("node", "boot", "mode", "set", name, "bios")
+    told = running.settled(name)
+    if peer.driver == "ipmi":
+        assert "does not support a change of the boot mode" in told["last_error"]
+        return
+    assert (told["boot_mode"], told["last_error"]) == ("bios", None)
+    cli.does("node", "secure", "boot", "on", name)
+    assert running.settled(name)["secure_boot"] is True
+    assert cli.shows("node", "bios", "setting", "list", name) == cli.shows("node", "firmware", "list", name) == []
+    assert "not inspected yet, could not be found. (HTTP 404)" in cli.fails("node", "inventory", "save", name)
 
 
 def change_record(cli: Cli, peer: Peer, name: str) -> None:

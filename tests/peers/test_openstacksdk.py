@@ -7,8 +7,15 @@ from typing import Any
 
 import openstack
 import pytest
+import sqlalchemy as sa
 from openstack import exceptions
 
+from ironic_lite.db import nodes, parts
+from ironic_lite.db.engine import Database
+from ironic_lite.db.nodes import Hold
+from ironic_lite.domain.bios import Setting
+from ironic_lite.domain.firmware import Component
+from ironic_lite.domain.inventory import Interface, Inventory, Memory
 from tests.parts.service import HOST, Service, service
 from tests.waiting import until
 
@@ -18,6 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
 
+INVENTORY = Inventory(memory=Memory(1024), interfaces=[Interface("52:54:00:00:01:01", "eth0")])
 MACS = ("52:54:00:00:01:01", "52:54:00:00:01:02")
 
 
@@ -115,6 +123,47 @@ def test_validation_and_boot_device(cloud: Any, node: Any) -> None:
     assert cloud.baremetal.get_node_boot_device(node)["boot_device"] == "pxe"  # fake-hardware forgets
     with pytest.raises(exceptions.BadRequestException, match="supported are: pxe, disk, cdrom"):
         cloud.baremetal.set_node_boot_device(node, "bios")
+
+
+def test_boot_modes_and_interrupts(cloud: Any, node: Any) -> None:
+    cloud.baremetal.set_node_boot_mode(node, "bios")
+    until(lambda: cloud.baremetal.get_node(node.id).boot_mode == "bios")
+    cloud.baremetal.wait_for_node_reservation(node, timeout=30)
+    cloud.baremetal.set_node_secure_boot(node, True)
+    until(lambda: cloud.baremetal.get_node(node.id).is_secure_boot is True)
+    cloud.baremetal.wait_for_node_reservation(node, timeout=30)
+    cloud.baremetal.inject_nmi_to_node(node)
+
+
+def test_what_a_machine_is_made_of(running: Service, cloud: Any, node: Any) -> None:
+    assert cloud.baremetal.list_node_firmware(node)["firmware"] == []
+    with pytest.raises(exceptions.NotFoundException, match="was not inspected yet"):
+        cloud.baremetal.get_node_inventory(node)
+    keep_inventory(running, node.id)
+    [bios] = cloud.baremetal.list_node_firmware(node)["firmware"]
+    assert (bios["component"], bios["current_version"]) == ("bios", "1.0")
+    found = cloud.baremetal.get_node_inventory(node)
+    assert (found["inventory"], found["plugin_data"]["macs"]) == (INVENTORY.document(), [MACS[0]])
+    bare = cloud.baremetal.get(f"/nodes/{node.id}/bios/BootMode", microversion="1.74").json()
+    assert (bare["BootMode"]["value"], bare["BootMode"]["allowable_values"]) == ("Uefi", ["Uefi", "Bios"])
+
+
+def keep_inventory(running: Service, uuid: str) -> None:
+    """As an inspection does, under a lock of its own."""
+    database = Database(sa.URL.create("sqlite", database=str(running.directory / "ironic.sqlite")))
+    hold = Hold("an-inspection", uuid)
+
+    def keep(connection: sa.Connection) -> None:
+        parts.firmware_difference(database, uuid, [Component("bios", "1.0")]).write(connection)
+        parts.bios_difference(database, uuid, [Setting("BootMode", "Uefi", "Enumeration", ["Uefi", "Bios"])]).write(
+            connection
+        )
+        parts.store_inventory(connection, uuid, INVENTORY)
+
+    nodes.take(database, nodes.get(database, uuid), hold, "test", {})
+    nodes.within(database, uuid, hold, "test", keep)
+    nodes.release(database, uuid, hold, "test", {}, None)
+    database.dispose()
 
 
 def test_ports(cloud: Any, node: Any) -> None:

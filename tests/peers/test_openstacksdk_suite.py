@@ -22,6 +22,7 @@ PARTS = {
     "test_node::TestBareMetalNode": 13,
     "test_node::TestBareMetalNodeFields": 1,
     "test_node::TestBareMetalNodeInstanceName": 3,
+    "test_node::TestBareMetalNodeListFirmware": 1,
     "test_node::TestNodeRetired": 2,
     "test_port": 7,
 }
