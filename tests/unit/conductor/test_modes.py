@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from ironic_lite import errors
+from ironic_lite import config, errors
 from ironic_lite.conductor import management, modes
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.locks import NodeLock
@@ -17,6 +17,7 @@ from ironic_lite.domain.indicators import Light, Part
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import STABLE, UNSTABLE, BootMode, Provision
 from tests.builders import a_node
+from tests.clocks import HeldClock
 from tests.waiting import until
 
 DEAD = {"redfish_address": "http://127.0.0.1:9", "redfish_username": "admin", "redfish_password": "s3cret"}
@@ -66,6 +67,22 @@ def test_a_change_is_recorded_and_lets_go(conductor: Conductor):
         ("secure boot", "INFO", "Secure boot is now on."),
         ("secure boot", "INFO", "Secure boot is now off."),
     ]
+
+
+@pytest.mark.parametrize("what", IN_BACKGROUND)
+def test_no_thread_waits_for_a_machine_that_takes_its_time(conductor: Conductor, held: HeldClock, what: str):
+    node = a_node(conductor.database)
+    # Secure boot is read first, and a reading takes as long in the thread that asks.
+    config.CONF.set_override("management_delay", "0.05" if what == "secure boot" else "7", "fake")
+    try:
+        IN_BACKGROUND[what](conductor, node)
+        until(lambda: conductor.pool.stats().busy == 0)
+        assert nodes.get(conductor.database, node.uuid).reservation == "h1"
+        held.pass_s(7)
+    finally:
+        config.CONF.clear_override("management_delay", "fake")
+    assert settled(conductor, node).last_error is None
+    assert len(history(conductor)) == 1
 
 
 @pytest.mark.parametrize("what", IN_BACKGROUND)
