@@ -183,6 +183,7 @@ def test_a_hard_reboot_through_our_api_writes_each_state_once(
     conductor.freshness.hint(node.uuid)
     pace.held.pass_s(DEBOUNCE_S)
     bmc.script.power = "On"
+    pace.held.pass_s(10)  # by when the driver looks again
     until(lambda: nodes.get(conductor.database, node.uuid).reservation is None)
     pace.pass_s(DEBOUNCE_S)
     pace.visit(node)
