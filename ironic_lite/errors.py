@@ -125,6 +125,18 @@ class PortNotFound(NotFound):
     message = "Port {port} could not be found."
 
 
+class AllocationNotFound(NotFound):
+    """No allocation of that name or UUID."""
+
+    message = "Allocation {allocation} could not be found."
+
+
+class TraitNotFound(NotFound):
+    """A trait that the node does not have."""
+
+    message = "Node {node} does not have a trait {trait!r}."
+
+
 class DriverNotFound(NotFound):
     """No live conductor serves a driver of that name."""
 
@@ -295,6 +307,12 @@ class NoConductor(Unavailable):
     """No live conductor serves this driver in this group."""
 
     message = "No live conductor serves driver {driver!r} in conductor group {group!r}."
+
+
+class NoLiveConductor(Unavailable):
+    """No conductor is alive at all."""
+
+    message = "No conductor is alive."
 
 
 class ConductorUnreachable(Unavailable):

@@ -16,11 +16,13 @@ from ironic_lite.api.metrics import BOUNDS_S, DURATIONS, Metrics
 from ironic_lite.api.metrics import PATH as METRICS_PATH
 from ironic_lite.api.middleware import Reception
 from ironic_lite.api.serving import Serving
+from ironic_lite.api.v1.allocations import AllocationItem, Allocations, NodeAllocation
 from ironic_lite.api.v1.conductors import ConductorItem, Conductors
 from ironic_lite.api.v1.drivers import DriverItem, DriverProperties, Drivers
 from ironic_lite.api.v1.node_actions import BootDevices, BootDeviceState, LegacyValidate, Maintenance, Validate
-from ironic_lite.api.v1.node_parts import History, HistoryItem, NodePorts, NodePortsDetail, Traits
+from ironic_lite.api.v1.node_parts import History, HistoryItem, NodePorts, NodePortsDetail
 from ironic_lite.api.v1.node_states import PowerState, States
+from ironic_lite.api.v1.node_traits import Trait, Traits
 from ironic_lite.api.v1.nodes import NodeItem, Nodes, NodesDetail
 from ironic_lite.api.v1.ports import PortItem, Ports, PortsDetail
 from ironic_lite.api.v1.provisioning import ProvisionState
@@ -39,11 +41,14 @@ def routes(serving: Serving) -> dict[str, Any]:
     return {
         "/": Root(),
         "/v1": V1(),
+        "/v1/allocations": Allocations(serving),
+        "/v1/allocations/{ident}": AllocationItem(serving),
         "/v1/nodes": Nodes(serving),
         "/v1/nodes/detail": NodesDetail(serving),
         "/v1/nodes/validate": LegacyValidate(serving),
         "/v1/nodes/states/{ident}": States(serving),
         "/v1/nodes/{ident}": NodeItem(serving),
+        "/v1/nodes/{ident}/allocation": NodeAllocation(serving),
         "/v1/nodes/{ident}/history": History(serving),
         "/v1/nodes/{ident}/history/{uuid}": HistoryItem(serving),
         "/v1/nodes/{ident}/maintenance": Maintenance(serving),
@@ -55,6 +60,7 @@ def routes(serving: Serving) -> dict[str, Any]:
         "/v1/nodes/{ident}/states/power": PowerState(serving),
         "/v1/nodes/{ident}/states/provision": ProvisionState(serving),
         "/v1/nodes/{ident}/traits": Traits(serving),
+        "/v1/nodes/{ident}/traits/{name}": Trait(serving),
         "/v1/nodes/{ident}/validate": Validate(serving),
         "/v1/ports": Ports(serving),
         "/v1/ports/detail": PortsDetail(serving),

@@ -3,12 +3,14 @@
 Guarantees: (1) a node is changed only by a statement that proves its right to: either it holds the node's lock
 (`reservation` and `lock_id` both match: the fence), or the node is unreserved and has not changed since it was read
 (`revision`); (2) at most one holder at a time, on any number of hosts: `take` demands `reservation IS NULL`;
-(3) each change counts `revision` up. Rules that hold on SQLite, PostgreSQL and MariaDB alike.
+(3) each change counts `revision` up; (4) a node whose `instance_uuid` is cleared loses its allocation in the same
+transaction, whoever clears it. Rules that hold on SQLite, PostgreSQL and MariaDB alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
@@ -19,7 +21,7 @@ import sqlalchemy as sa
 from ironic_lite import errors
 from ironic_lite.clock import new_uuid
 from ironic_lite.db.engine import Database, seconds_ago, seconds_since, utc_now
-from ironic_lite.db.tables import node_history, nodes, ports
+from ironic_lite.db.tables import allocations, node_history, nodes, ports
 from ironic_lite.domain import names
 from ironic_lite.domain.node import FIELDS, Node
 from ironic_lite.domain.states import WORKING
@@ -80,30 +82,40 @@ def insert(database: Database, values: Mapping[str, Any]) -> None:
 
 
 def change(database: Database, uuid: str, revision: int, values: Mapping[str, Any]) -> None:
-    """Change an unreserved node that is still as it was read.
+    """Change an unreserved node that is still as it was read. Raises as `changing`."""
+    with changing(database, uuid, revision, values):
+        pass
 
-    Raises `NodeLocked`, `NodeNotFound`, `AlreadyExists`, or `ChangedMeanwhile`.
+
+@contextmanager
+def changing(database: Database, uuid: str, revision: int, values: Mapping[str, Any]) -> Iterator[sa.Connection]:
+    """A transaction that begins by changing an unreserved node that is still as it was read.
+
+    That proves the right to whatever else the block does to what belongs to the node, and keeps the row until the end.
+    Raises `NodeLocked`, `NodeNotFound`, `AlreadyExists`, or `ChangedMeanwhile`; nothing is written then.
     """
-    with unique(nodes, values), database.write() as connection:
-        done = connection.execute(
-            _update("unseen", tuple(sorted(values))), _bound(values) | {"node": uuid, "seen": revision}
-        )
-    if done.rowcount != 1:
+    try:
+        with unique(nodes, values), database.write() as connection:
+            _forget_allocation(connection, uuid, values)
+            statement = _update("unseen", tuple(sorted(values)))
+            if connection.execute(statement, _bound(values) | {"node": uuid, "seen": revision}).rowcount != 1:
+                raise _NotAsReadError
+            yield connection
+    except _NotAsReadError:
         _refuse(database, uuid)
+
+
+class _NotAsReadError(Exception):
+    """Ends a transaction that had no right to its change."""
 
 
 def delete(database: Database, uuid: str, revision: int) -> None:
-    """Remove an unreserved node that is still as it was read, and all that belongs to it. Raises as `change`."""
-    with database.write() as connection:
-        # First the conditional update: it proves our right and keeps the row until the transaction ends.
-        right = connection.execute(_update("unseen", ()), {"node": uuid, "seen": revision})
-        if right.rowcount == 1:
-            node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
-            connection.execute(sa.delete(ports).where(ports.c.node_id == node_id))
-            connection.execute(sa.delete(node_history).where(node_history.c.node_id == node_id))
-            connection.execute(sa.delete(nodes).where(c.uuid == uuid))
-    if right.rowcount != 1:
-        _refuse(database, uuid)
+    """Remove an unreserved node that is still as it was read, and all that belongs to it. Raises as `changing`."""
+    with changing(database, uuid, revision, {}) as connection:
+        node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
+        connection.execute(sa.delete(ports).where(ports.c.node_id == node_id))
+        connection.execute(sa.delete(node_history).where(node_history.c.node_id == node_id))
+        connection.execute(sa.delete(nodes).where(c.uuid == uuid))
 
 
 def take(
@@ -265,7 +277,15 @@ def _bound(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"new_{name}": value for name, value in values.items()}
 
 
+def _forget_allocation(connection: sa.Connection, uuid: str, values: Mapping[str, Any]) -> None:
+    """Remove the allocation of a node that is about to belong to no instance any more: its foreign key demands it."""
+    if "instance_uuid" in values and values["instance_uuid"] is None:
+        node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
+        connection.execute(sa.delete(allocations).where(allocations.c.node_id == node_id))
+
+
 def _write_held(connection: sa.Connection, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any]) -> None:
+    _forget_allocation(connection, uuid, values)
     fence = {"node": uuid, "holder": hold.host, "hold_id": hold.lock_id}
     done = connection.execute(_update("held", tuple(sorted(values))), _bound(values) | fence)
     if done.rowcount != 1:
