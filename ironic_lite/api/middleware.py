@@ -64,9 +64,11 @@ class Reception:
         self, req: falcon.Request, _resp: falcon.Response, resource: Any, _params: dict[str, Any]
     ) -> None:
         """Hide what the request's version does not know yet: as not found, unless the resource says otherwise."""
-        since = _for_method(getattr(resource, "since", None), req.method)
-        if since is not None and req.context.caller.minor < since:
-            text = f"{req.path} needs API version 1.{since} or later; the request is 1.{req.context.caller.minor}."
+        if (told := getattr(resource, "since", None)) is None:
+            return
+        since, minor = _for_method(told, req.method), req.context.caller.minor
+        if since is not None and minor < since:
+            text = f"{req.path} needs API version 1.{since} or later; the request is 1.{minor}."
             raise (_for_method(getattr(resource, "too_new", None), req.method) or errors.NotFound)(text)
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: Any, _succeeded: bool) -> None:  # noqa: FBT001  # Falcon's signature

@@ -65,7 +65,7 @@ def backfill(database: Database, wanted: Allocation, node: Candidate) -> None:
     """Add an allocation of a node that is in use already. Raises `AlreadyExists` and as `nodes.changing`."""
     values = msgspec.structs.asdict(wanted)
     with (
-        unique(allocations, values),
+        unique(allocations, {**values, "node_id": node.uuid}),
         nodes.changing(database, node.uuid, node.revision, _given(wanted, node)) as connection,
     ):
         connection.execute(_insert(values, state=State.ACTIVE, node_id=node.id))

@@ -96,7 +96,8 @@ def changing(database: Database, uuid: str, revision: int, values: Mapping[str, 
     """
     try:
         with unique(nodes, values), database.write() as connection:
-            _forget_allocation(connection, uuid, values)
+            if values.get("instance_uuid", "") is None:
+                _forget_allocation(connection, uuid)
             statement = _update("unseen", tuple(sorted(values)))
             if connection.execute(statement, _bound(values) | {"node": uuid, "seen": revision}).rowcount != 1:
                 raise _NotAsReadError
@@ -277,15 +278,15 @@ def _bound(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"new_{name}": value for name, value in values.items()}
 
 
-def _forget_allocation(connection: sa.Connection, uuid: str, values: Mapping[str, Any]) -> None:
+def _forget_allocation(connection: sa.Connection, uuid: str) -> None:
     """Remove the allocation of a node that is about to belong to no instance any more: its foreign key demands it."""
-    if "instance_uuid" in values and values["instance_uuid"] is None:
-        node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
-        connection.execute(sa.delete(allocations).where(allocations.c.node_id == node_id))
+    node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
+    connection.execute(sa.delete(allocations).where(allocations.c.node_id == node_id))
 
 
 def _write_held(connection: sa.Connection, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any]) -> None:
-    _forget_allocation(connection, uuid, values)
+    if values.get("instance_uuid", "") is None:
+        _forget_allocation(connection, uuid)
     fence = {"node": uuid, "holder": hold.host, "hold_id": hold.lock_id}
     done = connection.execute(_update("held", tuple(sorted(values))), _bound(values) | fence)
     if done.rowcount != 1:
@@ -344,7 +345,8 @@ class unique:
             return
         text = str(exc.orig)
         for name in self._named(text):
-            what = f"A {self._table.name.removesuffix('s')} with {name} {self._values[name]}"
+            noun = self._table.name.removesuffix("s")
+            what = f"{'An' if noun[0] in 'aeiou' else 'A'} {noun} with {name} {self._values[name]}"
             raise errors.AlreadyExists(what=what) from exc
 
     def _named(self, text: str) -> Iterable[str]:
