@@ -11,7 +11,16 @@ from ironic_lite.api import app, versions
 from ironic_lite.api.collection import Filter
 from ironic_lite.api.resource import Resource, Write
 from ironic_lite.api.v1 import (
-    allocation, conductors, drivers, node, node_parts, node_rules, node_states, port, provisioning, root
+    allocation,
+    conductors,
+    drivers,
+    node,
+    node_parts,
+    node_rules,
+    node_states,
+    port,
+    provisioning,
+    root,
 )  # fmt: skip
 from ironic_lite.domain.provision import ABORT_SINCE, VERBS
 from tests.parts.api import Service

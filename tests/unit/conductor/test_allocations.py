@@ -8,7 +8,7 @@ import pytest
 
 from ironic_lite import errors
 from ironic_lite.clock import new_uuid
-from ironic_lite.conductor import allocations
+from ironic_lite.conductor import allocations, provision
 from ironic_lite.conductor.allocations import LEFT_AFTER_S, RETRIES_S, create_allocation
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db import allocations as db
@@ -19,6 +19,7 @@ from ironic_lite.db.tables import allocations as table
 from ironic_lite.db.tables import nodes as nodes_table
 from ironic_lite.domain.allocation import Allocation
 from ironic_lite.domain.node import Node
+from ironic_lite.domain.provision import Event
 from tests.builders import a_node
 from tests.clocks import HeldClock
 from tests.waiting import until
@@ -120,6 +121,19 @@ def test_what_nobody_works_on_is_taken_up_after_a_while(conductor: Conductor) ->
         connection.execute(table.update().values(created_at=seconds_ago(LEFT_AFTER_S + 1)))
     look.work()
     assert tuple(settled(conductor.database, wanted)) == ("active", None, node.uuid)
+
+
+def test_undeploying_its_node_ends_an_allocation(conductor: Conductor) -> None:
+    node, wanted = free(conductor.database), wish()
+    create_allocation.run(conductor, wanted)
+    settled(conductor.database, wanted)
+    now = nodes.get(conductor.database, node.uuid)
+    nodes.change(conductor.database, node.uuid, now.revision, {"provision_state": "active"})
+    provision.change_provision_state.run(conductor, node.uuid, Event.DELETE)
+    until(lambda: nodes.get(conductor.database, node.uuid).provision_state == "available")
+    assert nodes.get(conductor.database, node.uuid).instance_uuid is None
+    with pytest.raises(errors.AllocationNotFound):
+        told(conductor.database, wanted)
 
 
 def test_a_stopping_conductor_leaves_it_to_the_next_life(conductor: Conductor) -> None:
