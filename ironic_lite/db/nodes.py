@@ -96,10 +96,7 @@ def changing(database: Database, uuid: str, revision: int, values: Mapping[str, 
     """
     try:
         with unique(nodes, values), database.write() as connection:
-            if values.get("instance_uuid", "") is None:
-                _forget_allocation(connection, uuid)
-            statement = _update("unseen", tuple(sorted(values)))
-            if connection.execute(statement, _bound(values) | {"node": uuid, "seen": revision}).rowcount != 1:
+            if not _is_changed(connection, "unseen", values, {"node": uuid, "seen": revision}):
                 raise _NotAsReadError
             yield connection
     except _NotAsReadError:
@@ -136,12 +133,10 @@ def take(
     with database.write() as connection:
         if event is not None:
             _record(connection, node.uuid, hold.host, coming, event)
-        done = connection.execute(
-            _update("unseen", tuple(sorted(values))), _bound(values) | {"node": node.uuid, "seen": node.revision}
-        )
-        if done.rowcount != 1:
+        taken = _is_changed(connection, "unseen", values, {"node": node.uuid, "seen": node.revision})
+        if not taken:
             connection.rollback()
-    if done.rowcount != 1:
+    if not taken:
         _refuse(database, node.uuid)
 
 
@@ -241,8 +236,7 @@ def change_each(database: Database, changes: Sequence[tuple[str, int, Mapping[st
     changed = set()
     with database.write() as connection:
         for uuid, revision, values in sorted(changes, key=itemgetter(0)):  # in one order, so that two never cross
-            statement = _update("unseen", tuple(sorted(values)))
-            if connection.execute(statement, _bound(values) | {"node": uuid, "seen": revision}).rowcount == 1:
+            if _is_changed(connection, "unseen", values, {"node": uuid, "seen": revision}):
                 changed.add(uuid)
     return changed
 
@@ -274,22 +268,26 @@ def _update(right: str, columns: tuple[str, ...]) -> sa.Update:
     return sa.update(nodes).where(c.uuid == sa.bindparam("node"), *_RIGHTS[right]).values(values)
 
 
-def _bound(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"new_{name}": value for name, value in values.items()}
+def _is_changed(connection: sa.Connection, right: str, values: Mapping[str, Any], proof: dict[str, Any]) -> bool:
+    """Whether the node that `proof` names was changed: its names are those of the right."""
+    if values.get("instance_uuid", "") is None:
+        connection.execute(_FORGET[right], proof)
+    bound = {f"new_{name}": value for name, value in values.items()}
+    return connection.execute(_update(right, tuple(sorted(values))), bound | proof).rowcount == 1
 
 
-def _forget_allocation(connection: sa.Connection, uuid: str) -> None:
-    """Remove the allocation of a node that is about to belong to no instance any more: its foreign key demands it."""
-    node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
-    connection.execute(sa.delete(allocations).where(allocations.c.node_id == node_id))
+def _forgotten(right: str) -> sa.Delete:
+    """The end of the allocation of a node that will have no instance: a foreign key demands that it goes first."""
+    node_id = sa.select(c.id).where(c.uuid == sa.bindparam("node"), *_RIGHTS[right]).scalar_subquery()
+    return sa.delete(allocations).where(allocations.c.node_id == node_id)
+
+
+_FORGET: Final = {right: _forgotten(right) for right in _RIGHTS}
 
 
 def _write_held(connection: sa.Connection, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any]) -> None:
-    if values.get("instance_uuid", "") is None:
-        _forget_allocation(connection, uuid)
     fence = {"node": uuid, "holder": hold.host, "hold_id": hold.lock_id}
-    done = connection.execute(_update("held", tuple(sorted(values))), _bound(values) | fence)
-    if done.rowcount != 1:
+    if not _is_changed(connection, "held", values, fence):
         raise errors.LockLost(node=uuid, purpose=purpose)
 
 
