@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ironic_lite import errors
-from ironic_lite.api import arguments, checks, versions
+from ironic_lite.api import arguments, checks, idents, versions
 from ironic_lite.api.arguments import Argument
 from ironic_lite.api.caller import Caller, links
 from ironic_lite.api.collection import Collection, Filter
@@ -18,7 +18,6 @@ from ironic_lite.api.trait_names import traits
 from ironic_lite.db import allocations, nodes
 from ironic_lite.db.tables import allocations as table
 from ironic_lite.db.tables import nodes as nodes_table
-from ironic_lite.domain import names
 
 a: Final = table.c
 n: Final = nodes_table.c
@@ -32,7 +31,7 @@ def _candidates(field: str, value: Any, minor: int) -> list[str]:
     """Names and UUIDs of nodes."""
     if not isinstance(value, list) or len(value) > MAX_CANDIDATES:
         raise errors.Invalid(reason=f"Expected a list of at most {MAX_CANDIDATES} nodes for {field}.")
-    return list(dict.fromkeys(checks.word(field, one, minor) for one in value))
+    return list(dict.fromkeys(idents.given(field, one, minor) for one in value))
 
 
 def _links(scene: Scene, uuid: str) -> list[dict[str, str]]:
@@ -62,16 +61,7 @@ def find(serving: Serving, caller: Caller, ident: str, columns: Sequence[sa.Colu
 
     Raises `AllocationNotFound`, or `InvalidIdent` for nonsense.
     """
-    if names.is_uuid(ident):
-        return allocations.fetch(serving.database, names.uuid("allocation", ident), columns)
-    if not names.is_name(ident):
-        raise errors.InvalidIdent(ident=ident)
-    try:
-        return allocations.fetch(serving.database, ident, columns)
-    except errors.AllocationNotFound:
-        if ident != caller.stripped:
-            raise
-    return allocations.fetch(serving.database, f"{ident}.json", columns)  # one may really be called that
+    return idents.found(caller, "allocation", ident, lambda one: allocations.fetch(serving.database, one, columns))
 
 
 def _of_node(serving: Serving, ident: str) -> sa.ColumnElement[bool]:

@@ -33,7 +33,7 @@ def candidates(database: Database, idents: list[str]) -> list[str]:
     return list(dict.fromkeys(known[ident] for ident in idents))
 
 
-def backfilled(database: Database, values: Mapping[str, Any], ident: Any) -> tuple[Allocation, Candidate]:
+def backfilled(database: Database, values: Mapping[str, Any], ident: str) -> tuple[Allocation, Candidate]:
     """The allocation of a node that is in use already, and the node. Raises what forbids it.
 
     What is not asked for is as the node has it; its instance stays what it is.
@@ -55,14 +55,14 @@ def backfilled(database: Database, values: Mapping[str, Any], ident: Any) -> tup
     return wanted, Candidate(row.id, row.uuid, row.revision, row.instance_info, is_locked=False)
 
 
-def _in_use(database: Database, ident: Any) -> sa.Row[Any]:
+def _in_use(database: Database, ident: str) -> sa.Row[Any]:
     """The node that a body names. Raises `Invalid`, `NodeLocked`, or `Conflict` if nobody uses it."""
     columns = (
         n.id, n.uuid, n.revision, n.instance_info, n.instance_uuid, n.resource_class, n.provision_state, n.reservation,
         n.lock_purpose, traits.OF_NODE,
     )  # fmt: skip
     try:
-        row = nodes.fetch(database, str(ident), columns)
+        row = nodes.fetch(database, ident, columns)
     except errors.NodeNotFound as exc:
         raise errors.Invalid(str(exc)) from exc
     if row.reservation is not None:

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ironic_lite import errors
-from ironic_lite.api import answers, arguments
+from ironic_lite.api import answers, arguments, idents
 from ironic_lite.api.arguments import Argument
 from ironic_lite.api.body import Schema
 from ironic_lite.api.caller import Caller
@@ -61,7 +61,9 @@ class Allocations:
         node = body.pop("node", None) if caller.minor >= BACKFILL_SINCE else None
         values = Allocation.created(body, caller.minor)
         values["candidate_nodes"] = allocation_rules.candidates(self._serving.database, values["candidate_nodes"])
-        at_first = self._begin(values) if node is None else self._backfill(values, node)
+        at_first = (
+            self._begin(values) if node is None else self._backfill(values, idents.given("node", node, caller.minor))
+        )
         location = f"{caller.base_url}/v1/allocations/{values['uuid']}"
         answers.created(resp, _shown(self._serving, caller, values["uuid"]) | at_first, location)
 
@@ -73,7 +75,7 @@ class Allocations:
         self._serving.conductors.call(owner, create_allocation, msgspec.convert(values, Wanted))
         return _AT_FIRST
 
-    def _backfill(self, values: dict[str, Any], ident: Any) -> dict[str, Any]:
+    def _backfill(self, values: dict[str, Any], ident: str) -> dict[str, Any]:
         def attempt() -> None:
             wanted, node = allocation_rules.backfilled(self._serving.database, values, ident)
             allocations.backfill(self._serving.database, wanted, node)

@@ -43,7 +43,7 @@ def put(service: Service, node: str, **values: Any) -> None:
 
 def test_an_allocation_begins_and_then_has_a_node(service: Service) -> None:
     node = free(service, name="n1")
-    made = make(service, name="a1", traits=[], candidate_nodes=["n1", node], extra={"k": 1}, owner=None)
+    made = make(service, name="a1", traits=[], candidate_nodes=["n1", node.upper()], extra={"k": 1}, owner=None)
     uuid = made.json["uuid"]
     assert made.headers["location"] == f"http://127.0.0.1:46385/v1/allocations/{uuid}"
     assert {key: made.json[key] for key in ("state", "node_uuid", "last_error", "updated_at", "candidate_nodes")} == {
@@ -97,7 +97,8 @@ def test_a_conductor_that_refuses_leaves_nothing(service: Service) -> None:
         ({"resource_class": "x", "state": "active"}, "A new allocation cannot have state"),
         ({"resource_class": "x", "last_error": "no"}, "cannot have last_error"),
         ({"node": "nope"}, "Node nope could not be found"),
-        ({"node": 7}, "Node 7 could not be found"),
+        ({"node": 7}, "Expected a text for node"),
+        ({"node": "\x00"}, "none of them NUL"),
     ],
 )
 def test_a_wrong_wish_is_refused_with_the_reason(service: Service, body: dict[str, Any], text: str) -> None:
