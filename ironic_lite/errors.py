@@ -80,12 +80,6 @@ class UnsupportedByDriver(Invalid):
     message = "The {interface} interface of node {node} does not support {what}; supported are: {supported}."
 
 
-class UnknownStep(Invalid):
-    """A step that no interface of the node offers for this."""
-
-    message = "Node {node} has no {kind} step {step!r}; it has: {known}."
-
-
 class NodeInMaintenance(Invalid):
     """An action that maintenance mode forbids."""
 
@@ -123,6 +117,18 @@ class PortNotFound(NotFound):
     """No port of that name or UUID."""
 
     message = "Port {port} could not be found."
+
+
+class AllocationNotFound(NotFound):
+    """No allocation of that name or UUID."""
+
+    message = "Allocation {allocation} could not be found."
+
+
+class TraitNotFound(NotFound):
+    """A trait that the node does not have."""
+
+    message = "Node {node} does not have a trait {trait!r}."
 
 
 class DriverNotFound(NotFound):
@@ -308,6 +314,12 @@ class NoConductor(Unavailable):
     """No live conductor serves this driver in this group."""
 
     message = "No live conductor serves driver {driver!r} in conductor group {group!r}."
+
+
+class NoLiveConductor(Unavailable):
+    """No conductor is alive at all."""
+
+    message = "No conductor is alive."
 
 
 class ConductorUnreachable(Unavailable):

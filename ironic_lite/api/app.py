@@ -16,14 +16,16 @@ from ironic_lite.api.metrics import BOUNDS_S, DURATIONS, Metrics
 from ironic_lite.api.metrics import PATH as METRICS_PATH
 from ironic_lite.api.middleware import Reception
 from ironic_lite.api.serving import Serving
+from ironic_lite.api.v1.allocations import AllocationItem, Allocations, NodeAllocation
 from ironic_lite.api.v1.conductors import ConductorItem, Conductors
 from ironic_lite.api.v1.drivers import DriverItem, DriverProperties, Drivers
 from ironic_lite.api.v1.node_actions import BootDevices, BootDeviceState, LegacyValidate, Maintenance, Validate
 from ironic_lite.api.v1.node_hardware import Bios, BiosItem, Firmware, InventoryItem
 from ironic_lite.api.v1.node_management import IndicatorItem, Indicators, InjectNMI
 from ironic_lite.api.v1.node_modes import BootModeState, SecureBootState
-from ironic_lite.api.v1.node_parts import History, HistoryItem, NodePorts, NodePortsDetail, Traits
+from ironic_lite.api.v1.node_parts import History, HistoryItem, NodePorts, NodePortsDetail
 from ironic_lite.api.v1.node_states import PowerState, States
+from ironic_lite.api.v1.node_traits import Trait, Traits
 from ironic_lite.api.v1.nodes import NodeItem, Nodes, NodesDetail
 from ironic_lite.api.v1.ports import PortItem, Ports, PortsDetail
 from ironic_lite.api.v1.provisioning import ProvisionState
@@ -42,11 +44,37 @@ def routes(serving: Serving) -> dict[str, Any]:
     return {
         "/": Root(),
         "/v1": V1(),
+        "/v1/allocations": Allocations(serving),
+        "/v1/allocations/{ident}": AllocationItem(serving),
+        "/v1/ports": Ports(serving),
+        "/v1/ports/detail": PortsDetail(serving),
+        "/v1/ports/{ident}": PortItem(serving),
+        "/v1/drivers": Drivers(serving),
+        "/v1/drivers/{name}": DriverItem(serving),
+        "/v1/drivers/{name}/properties": DriverProperties(serving),
+        "/v1/conductors": Conductors(serving),
+        "/v1/conductors/{hostname}": ConductorItem(serving),
+        "/lite": Lite(),
+        "/lite/v1": LiteV1(),
+        "/lite/v1/conductors/{host}": ConductorStatistics(serving),
+        f"{EVENTS_PREFIX}/{{uuid}}/{{token}}": Events(serving),
+        "/lite/v1/conductors/{host}/power": ConductorPower(serving),
+        "/lite/v1/nodes/{ident}/power": NodePower(serving),
+        "/lite/v1/nodes/{ident}/sensors": Sensors(serving),
+        **_node_routes(serving),
+        METRICS_PATH: Metrics(serving.workers),
+    }
+
+
+def _node_routes(serving: Serving) -> dict[str, object]:
+    """Nodes, and what belongs to a node."""
+    return {
         "/v1/nodes": Nodes(serving),
         "/v1/nodes/detail": NodesDetail(serving),
         "/v1/nodes/validate": LegacyValidate(serving),
         "/v1/nodes/states/{ident}": States(serving),
         "/v1/nodes/{ident}": NodeItem(serving),
+        "/v1/nodes/{ident}/allocation": NodeAllocation(serving),
         "/v1/nodes/{ident}/bios": Bios(serving),
         "/v1/nodes/{ident}/bios/{name}": BiosItem(serving),
         "/v1/nodes/{ident}/firmware": Firmware(serving),
@@ -67,23 +95,8 @@ def routes(serving: Serving) -> dict[str, Any]:
         "/v1/nodes/{ident}/states/provision": ProvisionState(serving),
         "/v1/nodes/{ident}/states/secure_boot": SecureBootState(serving),
         "/v1/nodes/{ident}/traits": Traits(serving),
+        "/v1/nodes/{ident}/traits/{name}": Trait(serving),
         "/v1/nodes/{ident}/validate": Validate(serving),
-        "/v1/ports": Ports(serving),
-        "/v1/ports/detail": PortsDetail(serving),
-        "/v1/ports/{ident}": PortItem(serving),
-        "/v1/drivers": Drivers(serving),
-        "/v1/drivers/{name}": DriverItem(serving),
-        "/v1/drivers/{name}/properties": DriverProperties(serving),
-        "/v1/conductors": Conductors(serving),
-        "/v1/conductors/{hostname}": ConductorItem(serving),
-        "/lite": Lite(),
-        "/lite/v1": LiteV1(),
-        "/lite/v1/conductors/{host}": ConductorStatistics(serving),
-        f"{EVENTS_PREFIX}/{{uuid}}/{{token}}": Events(serving),
-        "/lite/v1/conductors/{host}/power": ConductorPower(serving),
-        "/lite/v1/nodes/{ident}/power": NodePower(serving),
-        "/lite/v1/nodes/{ident}/sensors": Sensors(serving),
-        METRICS_PATH: Metrics(serving.workers),
     }
 
 

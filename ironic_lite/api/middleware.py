@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import falcon
@@ -63,10 +64,12 @@ class Reception:
         self, req: falcon.Request, _resp: falcon.Response, resource: Any, _params: dict[str, Any]
     ) -> None:
         """Hide what the request's version does not know yet: as not found, unless the resource says otherwise."""
-        since = getattr(resource, "since", None)
-        if since is not None and req.context.caller.minor < since:
-            text = f"{req.path} needs API version 1.{since} or later; the request is 1.{req.context.caller.minor}."
-            raise getattr(resource, "too_new", errors.NotFound)(text)
+        if (told := getattr(resource, "since", None)) is None:
+            return
+        since, minor = _for_method(told, req.method), req.context.caller.minor
+        if since is not None and minor < since:
+            text = f"{req.path} needs API version 1.{since} or later; the request is 1.{minor}."
+            raise (_for_method(getattr(resource, "too_new", None), req.method) or errors.NotFound)(text)
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: Any, _succeeded: bool) -> None:  # noqa: FBT001  # Falcon's signature
         """Log the request. The query is left out, and of an event the path too: they may hold what is secret."""
@@ -103,6 +106,11 @@ def plain_path(path: str) -> str:
     if segments and segments[0] not in _ROOTS:
         segments.insert(0, "v1")
     return "/" + "/".join(segments)
+
+
+def _for_method(told: Any, method: str) -> Any:
+    """What a resource says of all its methods alike, or of each by its name."""
+    return told.get(method) if isinstance(told, Mapping) else told
 
 
 def _without_suffix(req: falcon.Request) -> str | None:

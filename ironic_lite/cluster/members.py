@@ -8,6 +8,7 @@ advice; the node lock decides.
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
@@ -54,6 +55,10 @@ class Ring:
         if ring is None:
             return None
         return self._by_host[next(iter(ring.get_nodes(uuid.encode())))]
+
+    def somebody(self, key: str) -> Conductor | None:
+        """A conductor for work that belongs to none; equal keys go to the same one. None if nobody is alive."""
+        return self.members[zlib.crc32(key.encode()) % len(self.members)] if self.members else None
 
     def serving(self, driver: str) -> list[Conductor]:
         """Every conductor that has the driver, whatever its group."""
@@ -104,6 +109,13 @@ class Members:
         found = self.current().owner(uuid, driver, group)
         if found is None:
             raise errors.NoConductor(driver=driver, group=group)
+        return found
+
+    def somebody(self, key: str) -> Conductor:
+        """A conductor for work that belongs to none. Raises `NoLiveConductor`."""
+        found = self.current().somebody(key)
+        if found is None:
+            raise errors.NoLiveConductor
         return found
 
     def _read(self) -> Ring:

@@ -102,7 +102,8 @@ def _step(node: Node, kind: StepKind, offers: Mapping[tuple[str, str], Offer], w
     offer = offers.get((wanted.interface, wanted.step))
     if offer is None:
         known = ", ".join([*sorted(f"{one}.{name}" for one, name in offers), *sorted(RESERVED)])
-        raise errors.UnknownStep(node=node.uuid, kind=kind, step=wanted.label, known=known)
+        reason = f"Node {node.uuid} has no {kind} step {wanted.label!r}; it has: {known}."
+        raise errors.Invalid(reason=reason)
     return offer.step(kind, wanted.priority, wanted.args)
 
 

@@ -26,6 +26,7 @@ from ironic_lite.cluster.transport import MAX_BODY_KIB, Application, Credentials
 from ironic_lite.cluster.transport import conf as rpc_conf
 from ironic_lite.cluster.waits import BMCWaits
 from ironic_lite.conductor import (
+    allocations,
     boot,
     kinds,
     management,
@@ -59,7 +60,9 @@ from ironic_lite.web.tls import TLS
 LOG = logging.getLogger(__name__)
 
 # Importing these modules is what makes their functions callable; the tuple says so to readers and linters.
-METHODS = (boot, management, modes, power, provision, sensors, sightings, statistics, subscriptions, validation)
+METHODS = (
+    allocations, boot, management, modes, power, provision, sensors, sightings, statistics, subscriptions, validation,
+)  # fmt: skip
 INTERRUPT_BEFORE_S = 5.0
 # Thousands of questions in flight are young objects that live for a second: Python's default of 700 looks through them
 # again and again, for a fifth of a poll's CPU (docs/adr/0007).
@@ -169,7 +172,9 @@ class ConductorService(ServiceBase):  # type: ignore[misc]  # oslo.service has n
         # In the agenda's own thread: it must beat however full the pool is, and is bounded by the database's deadlines.
         agenda.repeat(Recurring("heartbeat", lambda: heartbeat_conf.heartbeat_interval, self._heartbeat, kind=None))
         recovery.take_up_stranded(self._conductor)
-        for work in (*self._schedule.rows(), statistics.Diary(self._conductor).row()):
+        allocations.resume(self._conductor)
+        rows = (*self._schedule.rows(), statistics.Diary(self._conductor).row())
+        for work in (*rows, allocations.left_behind(self._conductor)):
             agenda.repeat(work)
         self._schedule.start()
 

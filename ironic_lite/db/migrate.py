@@ -11,7 +11,7 @@ from ironic_lite import errors
 from ironic_lite.db.engine import Database
 
 # The newest revision under migrations/versions: one SELECT and this literal tell whether alembic is needed.
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 _VERSION: Final = sa.text("SELECT version_num FROM alembic_version")
 
 

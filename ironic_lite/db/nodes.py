@@ -3,12 +3,14 @@
 Guarantees: (1) a node is changed only by a statement that proves its right to: either it holds the node's lock
 (`reservation` and `lock_id` both match: the fence), or the node is unreserved and has not changed since it was read
 (`revision`); (2) at most one holder at a time, on any number of hosts: `take` demands `reservation IS NULL`;
-(3) each change counts `revision` up. Rules that hold on SQLite, PostgreSQL and MariaDB alike.
+(3) each change counts `revision` up; (4) a node whose `instance_uuid` is cleared loses its allocation in the same
+transaction, whoever clears it. Rules that hold on SQLite, PostgreSQL and MariaDB alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
@@ -20,6 +22,7 @@ from ironic_lite import errors
 from ironic_lite.clock import new_uuid
 from ironic_lite.db.engine import Database, seconds_ago, seconds_since, utc_now
 from ironic_lite.db.tables import (
+    allocations,
     bios_settings,
     firmware_information,
     node_history,
@@ -88,30 +91,38 @@ def insert(database: Database, values: Mapping[str, Any]) -> None:
 
 
 def change(database: Database, uuid: str, revision: int, values: Mapping[str, Any]) -> None:
-    """Change an unreserved node that is still as it was read.
+    """Change an unreserved node that is still as it was read. Raises as `changing`."""
+    with changing(database, uuid, revision, values):
+        pass
 
-    Raises `NodeLocked`, `NodeNotFound`, `AlreadyExists`, or `ChangedMeanwhile`.
+
+@contextmanager
+def changing(database: Database, uuid: str, revision: int, values: Mapping[str, Any]) -> Iterator[sa.Connection]:
+    """A transaction that begins by changing an unreserved node that is still as it was read.
+
+    That proves the right to whatever else the block does to what belongs to the node, and keeps the row until the end.
+    Raises `NodeLocked`, `NodeNotFound`, `AlreadyExists`, or `ChangedMeanwhile`; nothing is written then.
     """
-    with unique(nodes, values), database.write() as connection:
-        done = connection.execute(
-            _update("unseen", tuple(sorted(values))), _bound(values) | {"node": uuid, "seen": revision}
-        )
-    if done.rowcount != 1:
+    try:
+        with unique(nodes, values), database.write() as connection:
+            if not _is_changed(connection, "unseen", values, {"node": uuid, "seen": revision}):
+                raise _NotAsReadError
+            yield connection
+    except _NotAsReadError:
         _refuse(database, uuid)
+
+
+class _NotAsReadError(Exception):
+    """Ends a transaction that had no right to its change."""
 
 
 def delete(database: Database, uuid: str, revision: int) -> None:
-    """Remove an unreserved node that is still as it was read, and all that belongs to it. Raises as `change`."""
-    with database.write() as connection:
-        # First the conditional update: it proves our right and keeps the row until the transaction ends.
-        right = connection.execute(_update("unseen", ()), {"node": uuid, "seen": revision})
-        if right.rowcount == 1:
-            node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
-            for table in _BELONGING:
-                connection.execute(sa.delete(table).where(table.c.node_id == node_id))
-            connection.execute(sa.delete(nodes).where(c.uuid == uuid))
-    if right.rowcount != 1:
-        _refuse(database, uuid)
+    """Remove an unreserved node that is still as it was read, and all that belongs to it. Raises as `changing`."""
+    with changing(database, uuid, revision, {}) as connection:
+        node_id = sa.select(c.id).where(c.uuid == uuid).scalar_subquery()
+        for table in _BELONGING:
+            connection.execute(sa.delete(table).where(table.c.node_id == node_id))
+        connection.execute(sa.delete(nodes).where(c.uuid == uuid))
 
 
 def take(
@@ -131,12 +142,10 @@ def take(
     with database.write() as connection:
         if event is not None:
             _record(connection, node.uuid, hold.host, coming, event)
-        done = connection.execute(
-            _update("unseen", tuple(sorted(values))), _bound(values) | {"node": node.uuid, "seen": node.revision}
-        )
-        if done.rowcount != 1:
+        taken = _is_changed(connection, "unseen", values, {"node": node.uuid, "seen": node.revision})
+        if not taken:
             connection.rollback()
-    if done.rowcount != 1:
+    if not taken:
         _refuse(database, node.uuid)
 
 
@@ -245,8 +254,7 @@ def change_each(database: Database, changes: Sequence[tuple[str, int, Mapping[st
     changed = set()
     with database.write() as connection:
         for uuid, revision, values in sorted(changes, key=itemgetter(0)):  # in one order, so that two never cross
-            statement = _update("unseen", tuple(sorted(values)))
-            if connection.execute(statement, _bound(values) | {"node": uuid, "seen": revision}).rowcount == 1:
+            if _is_changed(connection, "unseen", values, {"node": uuid, "seen": revision}):
                 changed.add(uuid)
     return changed
 
@@ -278,14 +286,26 @@ def _update(right: str, columns: tuple[str, ...]) -> sa.Update:
     return sa.update(nodes).where(c.uuid == sa.bindparam("node"), *_RIGHTS[right]).values(values)
 
 
-def _bound(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"new_{name}": value for name, value in values.items()}
+def _is_changed(connection: sa.Connection, right: str, values: Mapping[str, Any], proof: dict[str, Any]) -> bool:
+    """Whether the node that `proof` names was changed: its names are those of the right."""
+    if values.get("instance_uuid", "") is None:
+        connection.execute(_FORGET[right], proof)
+    bound = {f"new_{name}": value for name, value in values.items()}
+    return connection.execute(_update(right, tuple(sorted(values))), bound | proof).rowcount == 1
+
+
+def _forgotten(right: str) -> sa.Delete:
+    """The end of the allocation of a node that will have no instance: a foreign key demands that it goes first."""
+    node_id = sa.select(c.id).where(c.uuid == sa.bindparam("node"), *_RIGHTS[right]).scalar_subquery()
+    return sa.delete(allocations).where(allocations.c.node_id == node_id)
+
+
+_FORGET: Final = {right: _forgotten(right) for right in _RIGHTS}
 
 
 def _write_held(connection: sa.Connection, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any]) -> None:
     fence = {"node": uuid, "holder": hold.host, "hold_id": hold.lock_id}
-    done = connection.execute(_update("held", tuple(sorted(values))), _bound(values) | fence)
-    if done.rowcount != 1:
+    if not _is_changed(connection, "held", values, fence):
         raise errors.LockLost(node=uuid, purpose=purpose)
 
 
@@ -341,7 +361,8 @@ class unique:
             return
         text = str(exc.orig)
         for name in self._named(text):
-            what = f"A {self._table.name.removesuffix('s')} with {name} {self._values[name]}"
+            noun = self._table.name.removesuffix("s")
+            what = f"{'An' if noun[0] in 'aeiou' else 'A'} {noun} with {name} {self._values[name]}"
             raise errors.AlreadyExists(what=what) from exc
 
     def _named(self, text: str) -> Iterable[str]:

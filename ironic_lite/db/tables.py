@@ -136,6 +136,37 @@ class Ports(_Row):
     category = sa.Column(sa.String(80), nullable=True)
 
 
+class NodeTraits(sa.TypedColumns):
+    """What a node can do. A trait goes with its node."""
+
+    node_id = sa.Column(BigId, sa.ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True)
+    trait = sa.Column(sa.String(255), primary_key=True)
+
+
+class Allocations(_Row):
+    """A client's wish for a node, and since it was granted the node.
+
+    That the node's `instance_uuid` is the allocation's UUID, so that a node has one allocation at most, holds by a
+    foreign key: whoever clears `instance_uuid` removes the allocation first. `conductor_affinity` is who finds a node.
+    `revision` as in `Nodes`.
+    """
+
+    uuid = sa.Column(sa.String(36), nullable=False, unique=True)
+    revision = sa.Column(sa.BigInteger, nullable=False, server_default="0")
+    name = sa.Column(sa.String(255), nullable=True, unique=True)
+    node_id = sa.Column(BigId, nullable=True, unique=True)
+    state = sa.Column(sa.String(15), nullable=False, index=True)
+    last_error = sa.Column(sa.Text, nullable=True)
+    resource_class = sa.Column(sa.String(80), nullable=True)
+    owner = sa.Column(sa.String(255), nullable=True)
+    traits = sa.Column(sa.JSON, nullable=False)
+    candidate_nodes = sa.Column(sa.JSON, nullable=False)
+    extra = _json()
+    conductor_affinity = sa.Column(
+        BigId, sa.ForeignKey("conductors.id", ondelete="SET NULL"), nullable=True, index=True
+    )
+
+
 class Conductors(_Row):
     """`updated_at` is the last heartbeat on the database's clock; `rpc_url` is where its JSON-RPC listens.
 
@@ -220,8 +251,17 @@ nodes: Final = sa.Table("nodes", metadata, Nodes)
 # By what a conductor asks which nodes changed lately.
 sa.Index("ix_nodes_updated_at", nodes.c.updated_at)
 sa.Index("ix_nodes_created_at", nodes.c.created_at)
+# What allocations refer to.
+sa.Index("ix_nodes_id_instance_uuid", nodes.c.id, nodes.c.instance_uuid, unique=True)
 ports: Final = sa.Table("ports", metadata, Ports)
+node_traits: Final = sa.Table("node_traits", metadata, NodeTraits)
 conductors: Final = sa.Table("conductors", metadata, Conductors)
+allocations: Final = sa.Table(
+    "allocations",
+    metadata,
+    Allocations,
+    sa.ForeignKeyConstraint(["node_id", "uuid"], ["nodes.id", "nodes.instance_uuid"], ondelete="CASCADE"),
+)
 node_history: Final = sa.Table("node_history", metadata, NodeHistory)
 bios_settings: Final = sa.Table("bios_settings", metadata, BiosSettings)
 firmware_information: Final = sa.Table(

@@ -20,27 +20,43 @@ from ironic_lite.cluster.members import Members
 from ironic_lite.cluster.rpc import Method
 from ironic_lite.cluster.transport import Conductors, Credentials
 from ironic_lite.cluster.waits import BMCWaits
+from ironic_lite.conductor import allocations
+from ironic_lite.db import allocations as db_allocations
 from ironic_lite.db import conductors, tables
 from ironic_lite.db.engine import Database
+from ironic_lite.domain.allocation import Allocation
 from ironic_lite.domain.node import INTERFACE_KINDS
 from ironic_lite.drivers import registry
 from ironic_lite.metrics import Registry
 
 
 class NotingConductors(Conductors):
-    """Notes each call, and answers what a test laid out for the method: a value, or an error to raise."""
+    """Notes each call, and answers what a test laid out for the method: a value, an error to raise, or work to do."""
 
     def __init__(self, members: Members) -> None:
         super().__init__(members, Credentials("test", "test"), BMCWaits("This API", 4))
         self.calls: list[tuple[str, str, tuple[Any, ...]]] = []
         self.answers: dict[str, Any] = {}
+        self.works: dict[str, Callable[..., Any]] = {}
 
     def _call(self, owner: conductors.Conductor, method: Method[Any, ..., Any], /, *args: Any, **kwargs: Any) -> Any:
         self.calls.append((owner.hostname, method.name, (*args, *kwargs.values())))
+        if method.name in self.works:
+            return self.works[method.name](*args, **kwargs)
         answer = self.answers.get(method.name)
         if isinstance(answer, Exception):
             raise answer
         return answer() if callable(answer) else answer
+
+
+def allocating(database: Database) -> Callable[[Allocation], None]:
+    """What a conductor does for a new allocation, all at once."""
+
+    def work(wanted: Allocation) -> None:
+        db_allocations.insert(database, wanted, "refhost")
+        assert allocations.settled(database, wanted.uuid, is_last=True)
+
+    return work
 
 
 def served(**more: Mapping[str, list[str]]) -> conductors.Drivers:

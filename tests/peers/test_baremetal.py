@@ -216,6 +216,32 @@ def keep_ports(cli: Cli, name: str, uuid: str) -> None:
     assert cli.does("port", "delete", port["uuid"]) == f"Deleted port {port['uuid']}\n"
 
 
+def test_traits_and_allocations(running: Service, cli: Cli) -> None:
+    status, _, node = running.request("POST", "/v1/nodes", {"name": "rack-1", "driver": "fake-hardware"}, "1.10")
+    assert (status, node["provision_state"]) == (201, "available")
+    running.power("rack-1", "power off")
+    assert cli.does("node", "add", "trait", "rack-1", "CUSTOM_GPU", "HW_CPU_X86_VMX", "CUSTOM_OLD") == (
+        "Added trait CUSTOM_GPU\nAdded trait HW_CPU_X86_VMX\nAdded trait CUSTOM_OLD\n"
+    )
+    assert cli.does("node", "remove", "trait", "rack-1", "CUSTOM_OLD") == "Removed trait CUSTOM_OLD\n"
+    assert [one["traits"] for one in cli.shows("node", "trait", "list", "rack-1")] == ["CUSTOM_GPU", "HW_CPU_X86_VMX"]
+    cli.does("node", "set", "rack-1", "--resource-class", "gpu")
+
+    wish = ["--resource-class", "gpu", "--trait", "CUSTOM_GPU", "--candidate-node", "rack-1"]
+    made = cli.shows("allocation", "create", "--name", "a1", *wish, "--extra", "k=v", "--wait", "60")
+    assert (made["state"], made["node_uuid"], made["extra"]) == ("active", node["uuid"], {"k": "v"})
+    cli.does("allocation", "set", "a1", "--name", "a2")
+    shown = cli.shows("allocation", "show", "a2")
+    assert shown == made | {"name": "a2", "updated_at": shown["updated_at"]}
+    refused = cli.run("allocation", "create", *wish, "--wait", "60")
+    assert (refused.returncode, "of 1 nodes 1 are in use already" in refused.stderr) == (1, True)
+    told = {one["uuid"]: one["node_uuid"] for one in cli.shows("allocation", "list")}
+    assert (len(told), set(told.values())) == (2, {None, node["uuid"]})
+    assert cli.does("allocation", "delete", *told) == "".join(f"Deleted allocation {uuid}\n" for uuid in told)
+    assert running.get("/v1/nodes/rack-1")["instance_uuid"] is None
+    assert running.request("DELETE", "/v1/nodes/rack-1")[0] == 204
+
+
 def test_the_command_says_what_is_wrong(running: Service, cli: Cli, emulator: redfish.Emulator) -> None:
     assert cli.fails("node", "create", "--driver", "toaster").startswith(
         "Driver 'toaster' is not served by any conductor; served are: fake-hardware, ipmi, redfish. (HTTP 400)"

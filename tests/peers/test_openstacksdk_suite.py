@@ -17,6 +17,7 @@ pytestmark = pytest.mark.timeout(300)
 
 SUITE = "openstack.tests.functional.baremetal.v1"
 PARTS = {
+    "test_allocation": 7,
     "test_conductor": 1,
     "test_driver": 5,
     "test_node::TestBareMetalNode": 13,
@@ -24,6 +25,7 @@ PARTS = {
     "test_node::TestBareMetalNodeInstanceName": 3,
     "test_node::TestBareMetalNodeListFirmware": 1,
     "test_node::TestNodeRetired": 2,
+    "test_node::TestTraits": 2,
     "test_port": 7,
 }
 CLOUD = """

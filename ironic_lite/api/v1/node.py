@@ -14,7 +14,7 @@ from ironic_lite.api.caller import Caller, links
 from ironic_lite.api.collection import Collection, Filter
 from ironic_lite.api.resource import Field, Resource, Scene, Write, constant, timestamp
 from ironic_lite.api.serving import Serving
-from ironic_lite.db import nodes
+from ironic_lite.db import allocations, nodes, traits
 from ironic_lite.db.tables import nodes as table
 from ironic_lite.domain import names
 from ironic_lite.domain.states import Fault, Provision
@@ -61,6 +61,19 @@ def _links(sub: str, *, since: int = 1) -> Field:
 def _conductor(scene: Scene, uuid: str, driver: str, group: str) -> str | None:
     owner = scene.ring.owner(uuid, driver, group)
     return owner.hostname if owner else None
+
+
+def _allocation(_scene: Scene, uuid: str | None) -> str | None:
+    return uuid
+
+
+def _traits(_scene: Scene, told: list[str] | None) -> list[str]:
+    return shown_traits(told)
+
+
+def shown_traits(told: list[str] | None) -> list[str]:
+    """Traits as answers show them; a database may say null for none."""
+    return sorted(told or ())
 
 
 class Node(Resource, noun="node"):
@@ -131,11 +144,11 @@ class Node(Resource, noun="node"):
     target_power_state = Field(column=c.target_power_state)
     target_provision_state = Field(column=c.target_provision_state)
     target_raid_config = _object(c.target_raid_config, since=12)
-    traits = constant([], since=37)
+    traits = Field(since=37, derive=_traits, needs=(traits.OF_NODE,))
     vendor_interface = _interface("vendor")
     links = _links("")
     conductor = Field(since=49, derive=_conductor, needs=(c.uuid, c.driver, c.conductor_group))
-    allocation_uuid = constant(None, since=52)
+    allocation_uuid = Field(since=52, derive=_allocation, needs=(allocations.OF_NODE,))
     chassis_uuid = constant(None, write=Write.ALWAYS, check=_no_chassis)
     ports = _links("/ports")
     states = _links("/states", since=14)

@@ -1,4 +1,4 @@
-"""What belongs to a node: its traits, its ports, its history."""
+"""What belongs to a node: its ports, its history."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, Final
 import falcon
 import sqlalchemy as sa
 
-from ironic_lite import errors
 from ironic_lite.api import answers, arguments
 from ironic_lite.api.caller import Caller
 from ironic_lite.api.collection import Collection
@@ -49,21 +48,6 @@ ENTRIES: Final = Collection(
     filters={},
     sort_key="created_at",
 )
-
-
-class Traits:
-    """GET /v1/nodes/{ident}/traits: there are none yet."""
-
-    since = 37
-    too_new = errors.NotAcceptable
-
-    def __init__(self, serving: Serving) -> None:
-        self._serving = serving
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response, ident: str) -> None:
-        arguments.refuse(req)
-        find(self._serving, req.context.caller, ident, (c.uuid,))
-        answers.show(resp, {"traits": []})
 
 
 class NodePorts:

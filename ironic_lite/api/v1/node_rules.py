@@ -8,6 +8,7 @@ from typing import Any, Final
 from ironic_lite import errors
 from ironic_lite.api import versions
 from ironic_lite.api.serving import Serving
+from ironic_lite.api.v1.allocation_rules import removable
 from ironic_lite.config import Bool, Section
 from ironic_lite.db import nodes
 from ironic_lite.db.tables import nodes as table
@@ -132,6 +133,10 @@ def followed_up(serving: Serving, node: Stored, changes: Values, *, reset_interf
 def _instance(node: Stored, changes: Values) -> None:
     if changes.get("instance_uuid") is not None and node["instance_uuid"] is not None:
         raise errors.NodeAssociated(node=node["uuid"], instance=node["instance_uuid"])
+    if "instance_uuid" in changes and changes["instance_uuid"] is None and node["allocation_uuid"] is not None:
+        removable(
+            node["uuid"], node["provision_state"], node["target_provision_state"], maintenance=node["maintenance"]
+        )
 
 
 def _instance_name(name: str | None, instance_info: Mapping[str, Any]) -> Values:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import falcon
+import sqlalchemy as sa
 
 from ironic_lite import errors
 from ironic_lite.api import answers, arguments
@@ -18,7 +19,7 @@ from ironic_lite.api.serving import Serving
 from ironic_lite.api.v1 import node_rules
 from ironic_lite.api.v1.node import COLLECTION, Node, c, find
 from ironic_lite.clock import new_uuid
-from ironic_lite.db import nodes
+from ironic_lite.db import allocations, nodes
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ _RULED: Final = {
         "maintenance_reason",
     )
 }  # fmt: skip
-_STORED: Final = _KEPT | _RULED
+_STORED: Final[dict[str, sa.ColumnElement[Any]]] = {**_KEPT, **_RULED, "allocation_uuid": allocations.OF_NODE}
 _CHANGE_ATTEMPTS: Final = 3
 _NEW_NODE: Final = Schema(dict[str, Any])
 _PATCH: Final = Schema(list[Operation])

@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ironic_lite import errors
-from ironic_lite.api import arguments, checks
+from ironic_lite.api import arguments, checks, idents
 from ironic_lite.api.arguments import Argument
 from ironic_lite.api.caller import Caller, links
 from ironic_lite.api.collection import Collection, Filter
@@ -58,16 +58,7 @@ class Port(Resource, noun="port"):
 
 def find(serving: Serving, caller: Caller, ident: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Row[Any]:
     """Those columns of the port with that UUID or name. Raises `PortNotFound`, or `InvalidIdent` for nonsense."""
-    if names.is_uuid(ident):
-        return ports.fetch(serving.database, names.uuid("port", ident), columns)
-    if not names.is_name(ident):
-        raise errors.InvalidIdent(ident=ident)
-    try:
-        return ports.fetch(serving.database, ident, columns)
-    except errors.PortNotFound:
-        if ident != caller.stripped:
-            raise
-    return ports.fetch(serving.database, f"{ident}.json", columns)  # a port may really be called that
+    return idents.found(caller, "port", ident, lambda one: ports.fetch(serving.database, one, columns))
 
 
 def _of_node(serving: Serving, ident: str) -> sa.ColumnElement[bool]:

@@ -11,7 +11,7 @@ from ironic_lite.api.answers import show
 from ironic_lite.api.caller import Caller, links
 
 # The collections that /v1 links to, with the version that brought each.
-COLLECTIONS: Final[dict[str, int]] = {"nodes": 1, "ports": 1, "drivers": 1, "conductors": 49}
+COLLECTIONS: Final[dict[str, int]] = {"nodes": 1, "ports": 1, "drivers": 1, "conductors": 49, "allocations": 52}
 
 
 class Root:

@@ -10,17 +10,31 @@ from ironic_lite import errors
 from ironic_lite.api import app, versions
 from ironic_lite.api.collection import Filter
 from ironic_lite.api.resource import Resource, Write
-from ironic_lite.api.v1 import conductors, drivers, node, node_parts, node_rules, node_states, port, provisioning, root
+from ironic_lite.api.v1 import (
+    allocation,
+    conductors,
+    drivers,
+    node,
+    node_parts,
+    node_rules,
+    node_states,
+    port,
+    provisioning,
+    root,
+)  # fmt: skip
 from ironic_lite.domain.provision import ABORT_SINCE, VERBS
 from tests.parts.api import Service
 
-RESOURCES: list[type[Resource]] = [node.Node, node.NodeStates, port.Port, conductors.Conductor, node_parts.Entry]
+RESOURCES: list[type[Resource]] = [
+    node.Node, node.NodeStates, port.Port, conductors.Conductor, node_parts.Entry, allocation.Allocation
+]  # fmt: skip
+FILTERS = (node.FILTERS, port.FILTERS, allocation.FILTERS)
 
 
 def declared(service: Service) -> dict[str, int]:
     """Every first version that something names."""
     found = {f"{one.noun}.{name}": field.since for one in RESOURCES for name, field in one.fields.items()}
-    found |= {f"filter {name}": one.argument.since for name, one in [*node.FILTERS.items(), *port.FILTERS.items()]}
+    found |= {f"filter {name}": one.argument.since for filters in FILTERS for name, one in filters.items()}
     found |= {f"verb {verb}": since for verb, (_, since) in VERBS.items()}
     found |= {f"power {target}": since for target, (_, since) in node_states.POWER_TARGETS.items()}
     found |= {f"key {name}": since for name, (since, _) in provisioning.EXTRAS.items()}
@@ -29,8 +43,12 @@ def declared(service: Service) -> dict[str, int]:
     found |= {f"begins in {state}": since for since, state in node_rules.BEGINS_IN.items()}
     found |= {f"abort in {state}": since for state, since in ABORT_SINCE.items()}
     found |= {f"link {name}": since for name, since in root.COLLECTIONS.items()}
-    paths = app.routes(service.app_parts)
-    return found | {path: getattr(one, "since", 1) for path, one in paths.items()}
+    for path, one in app.routes(service.app_parts).items():
+        since = getattr(one, "since", 1)
+        found |= (
+            {f"{method} {path}": first for method, first in since.items()} if isinstance(since, dict) else {path: since}
+        )
+    return found
 
 
 def test_every_first_version_has_its_line_of_history(service: Service) -> None:
@@ -148,6 +166,7 @@ def test_routes_of_newer_versions_are_not_there_before(service: Service) -> None
         (f"nodes/{uuid}/history", 78, 404),
         (f"nodes/{uuid}/traits", 37, 406),
         ("conductors", 49, 404),
+        ("allocations", 52, 404),
     ):
         assert service.ask("GET", f"/v1/{path}", minor=since - 1).status_code == status
         assert service.ask("GET", f"/v1/{path}", minor=since).status_code == 200

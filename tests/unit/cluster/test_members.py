@@ -32,6 +32,15 @@ def test_a_ring_of_one_owns_everything_of_its_group_and_drivers():
     assert ring.drivers() == ["fake-hardware"]
 
 
+def test_work_of_no_node_is_spread_and_the_same_key_goes_to_the_same_conductor():
+    ring = Ring([conductor(f"h{n}", f"rack{n}") for n in range(3)], 5)
+    keys = [new_uuid() for _ in range(300)]
+    chosen = [ring.somebody(key) for key in keys]
+    assert {one.hostname for one in chosen if one} == {"h0", "h1", "h2"}
+    assert [ring.somebody(key) for key in keys] == chosen
+    assert Ring([], 5).somebody("x") is None
+
+
 def test_groups_are_apart_whatever_their_case():
     ring = Ring([conductor("h1"), conductor("h2", "Rack1")], 5)
     assert {owner(ring, new_uuid()) for _ in range(50)} == {"h1"}
