@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ironic_lite import errors
 from ironic_lite.cluster import rpc
-from ironic_lite.conductor import adopt, clean, deploy, rescue, service, verify
+from ironic_lite.conductor import adopt, clean, deploy, inspecting, rescue, service, verify
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.flow import NOTHING, Flow, Request
 from ironic_lite.conductor.locks import NodeLock, Result
@@ -33,6 +33,7 @@ LOG = logging.getLogger(__name__)
 
 FLOWS: Final[Mapping[Provision, Flow]] = {
     Provision.VERIFYING: verify.VERIFYING,
+    Provision.INSPECTING: inspecting.INSPECTING,
     Provision.CLEANING: clean.CLEANING,
     Provision.DEPLOYING: deploy.DEPLOYING,
     Provision.DELETING: deploy.DELETING,

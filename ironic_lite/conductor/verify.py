@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, Final
 
 import msgspec
 
 from ironic_lite import errors
-from ironic_lite.conductor import planning, stepping
+from ironic_lite.conductor import caching, planning, stepping
 from ironic_lite.conductor.flow import Flow
 from ironic_lite.conductor.locks import NodeLock
 from ironic_lite.conductor.stepping import End
 from ironic_lite.domain.steps import Plan, StepKind, plan_of, without_plan
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.steps import Outcome
+
+LOG: Final = logging.getLogger(__name__)
 
 
 def _work(lock: NodeLock, outcome: Outcome | None) -> End:
@@ -22,10 +25,20 @@ def _work(lock: NodeLock, outcome: Outcome | None) -> End:
         raise errors.Invalid(reason="the BMC answers, but does not say whether the machine is on or off")
     told = {"power_state": reading.power, "boot_mode": reading.boot_mode, "health": reading.health}
     changes = {name: value for name, value in told.items() if value is not None}
+    _read_parts(lock)
     _plan(lock)
     end = stepping.run(lock, StepKind.VERIFY, outcome)
     sentence = f'The BMC answers and the machine is "{reading.power}". {end.sentence}'
     return msgspec.structs.replace(end, sentence=sentence, changes=end.changes | changes)
+
+
+def _read_parts(lock: NodeLock) -> None:
+    """Keep what the BMC tells of settings and firmware. A node is manageable without it: they are read to be seen."""
+    for cache in (caching.cache_bios, caching.cache_firmware):
+        try:
+            cache(lock)
+        except errors.BMCError as exc:
+            LOG.warning("Node %s: what could not be read while it was verified: %s", lock.node.label, exc)
 
 
 def _plan(lock: NodeLock) -> None:

@@ -46,7 +46,6 @@ DIFFERENT: dict[int, tuple[int, str]] = {
     36: (200, "a dot is an ordinary character of a JSON pointer"),
     37: (200, "the escapes of RFC 6901 work"),
     97: (400, "Ironic fails on a step without an interface"),
-    103: (400, "the verb inspect is not there yet"),
     108: (202, "Ironic fails on rebuild without keystone"),
     122: (202, "the conductor judges an abort; here it only notes it"),
     125: (202, "the lock was held by a conductor that worked; here it only notes"),

@@ -15,7 +15,7 @@ from ironic_lite.conductor import provision, recovery
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.flow import NOTHING, Request
 from ironic_lite.conductor.waiting import Waiting
-from ironic_lite.db import nodes
+from ironic_lite.db import nodes, parts
 from ironic_lite.db.engine import seconds_ago
 from ironic_lite.db.nodes import Hold
 from ironic_lite.db.tables import node_history
@@ -43,13 +43,8 @@ class Story:
         conductor.freshness.followers.append(Waiting(conductor).place)
 
     def node(self, state: str, **given: Any) -> Node:
-        return a_node(
-            self.conductor.database,
-            provision_state=state,
-            vendor_interface="scripted",
-            power_state="power off",
-            **given,
-        )
+        usual = {"vendor_interface": "scripted", "power_state": "power off"}
+        return a_node(self.conductor.database, provision_state=state, **(usual | given))
 
     def go(self, node: Node, event: Event, request: Request = NOTHING) -> Node:
         provision.change_provision_state.run(self.conductor, node.uuid, event, request)
@@ -140,6 +135,8 @@ STORIES: dict[str, tuple[Any, ...]] = {
     "unrescue": ("rescue", Event.UNRESCUE, NOTHING, {}, "active", None, [], None),
     "give up a service": ("service failed", Event.ABORT, NOTHING, {}, "active", None, [], None),
     "adopt": ("manageable", Event.ADOPT, NOTHING, {}, "active", None, [], None),
+    "inspect": ("manageable", Event.INSPECT, NOTHING, {}, "manageable", None, [], None),
+    "inspect after a failure": ("inspect failed", Event.INSPECT, NOTHING, {}, "manageable", None, [], None),
     "manage": ("enroll", Event.MANAGE, NOTHING, {}, "manageable", None, [], None),
     "manage after a failure": ("clean failed", Event.MANAGE, NOTHING, {}, "manageable", None, [], None),
 }  # fmt: skip
@@ -374,6 +371,20 @@ def test_an_instance_leaves_nothing_behind(story: Story):
     assert (node.instance_info, node.driver_internal_info) == ({}, {})
 
 
+def test_an_inspection_keeps_what_it_found(story: Story):
+    node = story.go(story.node("manageable"), Event.INSPECT)
+    row = nodes.fetch(story.conductor.database, node.uuid, (table.c.id,))
+    assert parts.get_inventory(story.conductor.database, row.id, node.uuid).inventory_data
+    assert node.inspection_finished_at is not None
+
+
+def test_who_cannot_be_inspected_is_told_so(story: Story):
+    node = story.node("manageable", driver="ipmi", driver_info={"ipmi_address": "127.0.0.1"}, vendor_interface=None)
+    with pytest.raises(errors.UnsupportedByDriver, match="inspect"):
+        story.go(node, Event.INSPECT)
+    assert story.now(node) == node
+
+
 def test_a_failed_deployment_powers_the_machine_off(story: Story):
     SCRIPT["once"] = Failed("no image")
     node = story.node("available")
@@ -422,8 +433,8 @@ def test_a_crash_in_any_other_step_fails_with_the_reason(story: Story):
 
 @pytest.mark.parametrize(
     ("state", "after"),
-    [("verifying", "manageable"), ("deleting", "available"), ("adopting", "active"), ("rescuing", "rescue"),
-     ("unrescuing", "active")],
+    [("verifying", "manageable"), ("inspecting", "manageable"), ("deleting", "available"), ("adopting", "active"),
+     ("rescuing", "rescue"), ("unrescuing", "active")],
 )  # fmt: skip
 def test_work_without_steps_is_begun_anew(story: Story, state: str, after: str):
     assert crashed(story, state, None).provision_state == after
