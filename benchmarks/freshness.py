@@ -41,6 +41,7 @@ PATIENCE_S = 600.0
 NEVER = 10**6
 COLUMNS = (
     ("cold_s", "cold start, s", "{:.1f}"), ("cold_cpu_s", "its CPU, s", "{:.1f}"), ("kib", "KiB per BMC", "{:.1f}"),
+    ("kib_later", "after the bursts and a minute", "{:.1f}"),
     ("burst_s", "burst, s", "{:.1f}"), ("burst_ms", "CPU ms per answer", "{:.3f}"),
     ("paced_ms", "paced, CPU ms per answer", "{:.3f}"), ("paced_core", "% of a core", "{:.2f}"),
     ("lag_ms", "start lag p99, ms", "{:.0f}"), ("fresh_s", "freshness p99, s", "{:.1f}"),
@@ -103,9 +104,11 @@ def measure(given: argparse.Namespace, spec: str) -> None:
     what = json.loads(Path(spec).read_text())
     logging.disable(logging.CRITICAL)  # hundreds of BMCs die
     conductor, stop = start(given, what)
+    before_kib = rss_kib()
     row = cold(given, conductor)
     row |= burst(conductor)
     row |= paced(given, conductor, ())
+    row |= {"kib_later": (rss_kib() - before_kib) / given.bmcs}
     if given.dead:
         print(json.dumps({"die": given.dead}), flush=True)
         dead = json.loads(sys.stdin.readline())

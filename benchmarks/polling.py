@@ -21,6 +21,7 @@ import gc
 import json
 import os
 import resource
+import socket
 import ssl
 import statistics
 import subprocess
@@ -173,6 +174,44 @@ def of_streams(nodes: list[Node], sweeps: int) -> dict[str, float]:
     return asyncio.run(main())
 
 
+def of_readers(nodes: list[Node], sweeps: int) -> dict[str, float]:
+    """The floor of any poll on asyncio's loop: a send and a recv, and nothing is read of the answer. Plain HTTP.
+
+    Besides, twenty on each tick of 100 ms, as a fleet's turns come: in between the processor does other things.
+    """
+
+    async def main() -> dict[str, float]:
+        socks = []
+        for one in nodes:
+            _, writer, request = await _stream(one, None)
+            socks.append((writer.get_extra_info("socket").dup(), request))
+            writer.transport.abort()
+        warm = [await _bare_sweep(socks, IN_FLIGHT, 0) for _ in range(sweeps + 1)]
+        turns = [await _bare_sweep(socks, 20, 0.1) for _ in range(3)]
+        return {"CPU ms, warm poll": statistics.median(warm[1:]), "CPU ms, in turns": statistics.median(turns)}
+
+    return asyncio.run(main())
+
+
+async def _bare_sweep(socks: list[tuple[socket.socket, bytes]], at_once: int, pause_s: float) -> float:
+    loop, answered = asyncio.get_running_loop(), asyncio.Semaphore(0)
+
+    def readable(sock: socket.socket) -> None:
+        sock.recv(65536)
+        answered.release()
+
+    for sock, _ in socks:
+        loop.add_reader(sock.fileno(), readable, sock)
+    began = time.process_time()
+    for start in range(0, len(socks), at_once):
+        for sock, request in socks[start : start + at_once]:
+            sock.send(request)
+        await asyncio.sleep(pause_s)
+    for _ in socks:
+        await answered.acquire()
+    return (time.process_time() - began) * 1e3 / len(socks)
+
+
 def of_blocking(nodes: list[Node], sweeps: int) -> dict[str, float]:
     """`read` through sushy or pyghmi, in threads."""
     nodes, power = nodes[:BLOCKING_BMCS], registry.power(nodes[0])
@@ -207,12 +246,13 @@ def of_ironic(nodes: list[Node], sweeps: int, *, repaired: bool) -> dict[str, fl
 
 
 KINDS = {"poller": of_poller, "asyncio streams": of_streams, "blocking": of_blocking}
+FLOOR = {"asyncio readers": of_readers}
 IPMI = {"IPMI, new sessions": of_poller, "IPMI, kept sessions": of_poller, "IPMI, blocking": of_blocking}
 PEER = {
     "Ironic": functools.partial(of_ironic, repaired=False),
     "Ironic, no hash": functools.partial(of_ironic, repaired=True),
 }
-WAYS = [*(f"{kind}{suffix}" for suffix in ("", ", TLS") for kind in KINDS), *IPMI]
+WAYS = [*(f"{kind}{suffix}" for suffix in ("", ", TLS") for kind in KINDS), *FLOOR, *IPMI]
 PEERS = [f"{kind}{suffix}" for suffix in ("", ", TLS") for kind in PEER]
 
 
@@ -231,7 +271,7 @@ def of_redfish(way: str, bmcs: int, sweeps: int) -> dict[str, float]:
         ca_file = Path(directory) / "ca.pem" if way.endswith(", TLS") else None
         with fleet(bmcs, *([f"--tls={ca_file}"] if ca_file else [])) as found:
             nodes = [node(number, bmc["url"], ca_file) for number, bmc in enumerate(found)]
-            return (KINDS | PEER)[way.removesuffix(", TLS")](nodes, sweeps)
+            return (KINDS | FLOOR | PEER)[way.removesuffix(", TLS")](nodes, sweeps)
 
 
 def of_ipmi(way: str, bmcs: int, sweeps: int) -> dict[str, float]:

@@ -37,8 +37,7 @@ class SystemClock:
     def now(self) -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)  # noqa: TID251  # this is the door
 
-    def monotonic(self) -> float:
-        return time.monotonic()  # noqa: TID251  # this is the door
+    monotonic = staticmethod(time.monotonic)  # noqa: TID251  # this is the door; asked ten times for each answer
 
     def boottime(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -75,6 +74,8 @@ class ManualClock:
 
 class Deadline:
     """A point in time by which something must have ended."""
+
+    __slots__ = ("_clock", "_end", "timeout_s")
 
     def __init__(self, clock: Clock, timeout_s: float) -> None:
         self.timeout_s = timeout_s

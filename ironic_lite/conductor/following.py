@@ -1,16 +1,16 @@
 """Keeps the picture of the nodes in step with their table: what others wrote, made or removed, and whose they are.
 
-Every `TURN_S` one query asks for what was written since the last one and a little before: by the database's clock, and
-overlapping by as long as a transaction may take, as a row's time is that of its statement and not of its commit. Every
-`COMPARED_S`, and whenever the count or the ring says that this is not the whole truth, all ids and revisions are
-compared.
+Every `TURN_S` one query asks which rows were written since the last one and a little before: by the database's clock,
+and overlapping by as long as a transaction may take, as a row's time is that of its statement and not of its commit.
+Those that are in another revision than we have are read. Every `COMPARED_S`, and whenever the count or the ring says
+that this is not the whole truth, all ids and revisions are compared.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ironic_lite.conductor.context import Conductor
@@ -18,6 +18,7 @@ from ironic_lite.conductor.freshness import Freshness
 from ironic_lite.db import nodes
 from ironic_lite.db.deadlines import Limits
 from ironic_lite.db.engine import conf as database_conf
+from ironic_lite.db.nodes import Version
 from ironic_lite.domain.node import Node
 
 TURN_S: Final = 10.0
@@ -52,36 +53,38 @@ class Following:
         overlap_s = Limits(database_conf.statement_timeout).idle_s
         known = self._freshness.all_known()
         written, total = nodes.changed_since(self._conductor.database, math.ceil(now - self._asked_at) + overlap_s)
-        self._asked_at = now
-        self._uuids.update(node.uuid for node in written)
+        self._uuids.update(one.uuid for one in written)
         self._uuids.update(self._freshness.all_known())  # a node that we wrote, and that was removed before we read it
-        self._place(written)
-        made_anew = any(node.revision < known.get(node.uuid, 0) for node in written)
+        self._read([one.uuid for one in written if known.get(one.uuid) != one.revision])
+        self._asked_at = now
+        made_anew = any(one.revision < known.get(one.uuid, 0) for one in written)
         if made_anew or len(self._uuids) != total:  # some were removed
             self._compare(now, members)
 
     def _compare(self, now: float, members: object) -> None:
         known = self._freshness.all_known()  # before the table is read: what we write meanwhile is not older than that
         table = nodes.revisions(self._conductor.database)
-        owned = {uuid: revision for uuid, revision, driver, group in table if self._owns(uuid, driver, group)}
+        owned = {one.uuid: one.revision for one in table if self._owns(one)}
         # A revision that went back is of another node, which was given the UUID of one that was removed.
         gone = [uuid for uuid, revision in known.items() if owned.get(uuid, -1) < revision]
         self._freshness.place([], gone=gone)
-        unknown = [uuid for uuid, revision in owned.items() if known.get(uuid) != revision]
-        for first in range(0, len(unknown), CHUNK):
-            self._place(nodes.some(self._conductor.database, unknown[first : first + CHUNK]))
-        self._uuids = {uuid for uuid, *_ in table}
+        self._read([uuid for uuid, revision in owned.items() if known.get(uuid) != revision])
+        self._uuids = {one.uuid for one in table}
         self._asked_at = self._compared_at = now
         self._members = members
+
+    def _read(self, uuids: Sequence[str]) -> None:
+        for first in range(0, len(uuids), CHUNK):
+            self._place(nodes.some(self._conductor.database, uuids[first : first + CHUNK]))
 
     def _place(self, rows: Iterable[Node]) -> None:
         ours, gone = [], []
         for row in rows:
-            if self._owns(row.uuid, row.driver, row.conductor_group):
+            if self._owns(row):
                 ours.append(row)
             elif self._freshness.known(row.uuid) is not None:
                 gone.append(row.uuid)
         self._freshness.place(ours, gone)
 
-    def _owns(self, uuid: str, driver: str, group: str) -> bool:
-        return self._conductor.owns(uuid, driver, group)
+    def _owns(self, row: Node | Version) -> bool:
+        return self._conductor.owns(row.uuid, row.driver, row.conductor_group)

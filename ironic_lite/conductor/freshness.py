@@ -104,9 +104,8 @@ class Freshness:
         rows, gone = list(rows), list(gone)
         for follower in self.followers:
             follower(rows, gone)
-        views = [view(row, self.known(row.uuid), threads=self._threads) for row in rows]
-        if self._running and (views or gone):
-            IO.call(self._place, views, gone)
+        if self._running and (rows or gone):
+            IO.call(self._place, [view(row, self.known(row.uuid), threads=self._threads) for row in rows], gone)
 
     def known(self, uuid: str) -> View | None:
         """What we take the node's row to be."""
@@ -178,16 +177,14 @@ class Freshness:
         self._lanes = Lanes(self._conductor, self._ask_in_turn, self._verdicts.late, self._rate)
 
     def _close(self) -> None:
-        self._lanes.stop()
-        self._verdicts.stop()
-        self._findings.stop()
+        for part in (self._lanes, self._verdicts, self._findings):
+            part.stop()
         for seen in self._seen.values():
             self._tell(seen, errors.Stopping(what="The power sync"))
 
     def _rate(self) -> float:
         """Turns in a second."""
-        period_s = self._periods_s[Mode.SYNC]
-        return len(self._seen) / period_s if period_s else 0.0
+        return len(self._seen) / self._periods_s[Mode.SYNC] if self._periods_s[Mode.SYNC] else 0.0
 
     def _now(self) -> float:
         return self._conductor.clock.monotonic()
@@ -199,7 +196,7 @@ class Freshness:
             seen = self._seen.get(one.uuid)
             if seen is None:
                 seen = self._seen[one.uuid] = Seen(one, self._bmc(one.way.address))
-                self._plan(seen, at_once=True)
+                self._plan(seen, self._now(), at_once=True)
             elif one.revision > seen.view.revision:
                 self._take_over(seen, one)
 
@@ -212,7 +209,7 @@ class Freshness:
             seen.failures = 0
         if new.mode != old.mode or new.way is not old.way:
             # Whoever has had it is done: see what it is now.
-            self._plan(seen, at_once=True)
+            self._plan(seen, self._now(), at_once=True)
         if new.way is not old.way and new.mode != Mode.NONE:  # mended, maybe: the pause is over
             self._lanes.ask_by(seen, self._now())
 
@@ -228,13 +225,12 @@ class Freshness:
             self._lanes.leave(seen)
             self._tell(seen, errors.NodeNotFound(node=uuid))
 
-    def _plan(self, seen: Seen, *, at_once: bool = False) -> None:
+    def _plan(self, seen: Seen, now: float, *, at_once: bool = False) -> None:
         """Give the node its next turn; `at_once` if its BMC is not one that is left alone."""
         period_s = self._periods_s[seen.view.mode]
         if not period_s:
             self._lanes.leave(seen)
             return
-        now = self._now()
         if seen.bmc.is_open:
             self._lanes.ask_by(seen, now + seen.bmc.pause_s(period_s))
         elif at_once and seen.view.mode == Mode.SYNC:
@@ -294,10 +290,13 @@ class Freshness:
         try:
             await self._visit(lane, seen)
         finally:
-            bmc.leave()
-            following = (self._seen.get(other) for other in bmc.following())
-            if (waits := next((one for one in following if one is not None and one.is_wanted), None)) is not None:
-                self._lanes.ask_by(waits, self._now())
+            if bmc.leave():
+                self._ask_next(bmc)
+
+    def _ask_next(self, bmc: Bmc) -> None:
+        following = (self._seen.get(other) for other in bmc.following())
+        if (waits := next((one for one in following if one is not None and one.is_wanted), None)) is not None:
+            self._lanes.ask_by(waits, self._now())
 
     async def _visit(self, lane: Lane, seen: Seen) -> None:
         asked, decides, began = seen.view, seen.second_look, self._now()
@@ -319,27 +318,28 @@ class Freshness:
             outcome = exc
         if not self._running or self._seen.get(asked.uuid) is not seen:
             return
-        self._lanes.took(self._now() - began)
+        now = self._now()
+        self._lanes.took(now - began)
         if seen.view is not asked:  # the answer may be of before: it counts for nothing
             self._outcomes["stale"] += 1
-            self._lanes.ask_by(seen, self._now())
+            self._lanes.ask_by(seen, now)
             return
         if isinstance(outcome, Reading):
             seen.by = lane.pacer.name
-            self._answered(seen, outcome, began, decides=decides)
+            self._answered(seen, outcome, now, now - began, decides=decides)
         else:
             self._failed(seen, outcome)
 
-    def _answered(self, seen: Seen, reading: Reading, began: float, *, decides: bool) -> None:
-        bmc, now = seen.bmc, self._now()
-        self._verdicts.answered(seen)
+    def _answered(self, seen: Seen, reading: Reading, now: float, took_s: float, *, decides: bool) -> None:
+        bmc = seen.bmc
+        self._verdicts.answered(seen, now)
         was_open = bmc.is_open
-        bmc.answered(now - began)
+        bmc.answered(took_s)
         self._outcomes["answered"] += 1
         seen.at, seen.reading, seen.failures, seen.problem = now, reading, 0, None
         if was_open:
-            self._answers_again(seen)
-        self._plan(seen)
+            self._answers_again(seen, now)
+        self._plan(seen, now)
         if seen.view.mode == Mode.RECOVERY:
             if reading.power is not None:
                 self._findings.hand_over(
@@ -347,14 +347,15 @@ class Freshness:
                 )
         elif seen.view.mode == Mode.SYNC:
             self._compare(seen, reading, decides=decides)
-        self._tell(seen)
+        if seen.waiters:
+            self._tell(seen)
 
-    def _answers_again(self, answered: Seen) -> None:
+    def _answers_again(self, answered: Seen, now: float) -> None:
         """The breaker is closed: the other nodes of this BMC come back at once."""
         LOG.info("The BMC at %s answers again.", answered.view.way.address)
         for seen in self._seen.values():
             if seen.bmc is answered.bmc and seen is not answered:
-                self._plan(seen, at_once=True)
+                self._plan(seen, now, at_once=True)
 
     def _compare(self, seen: Seen, reading: Reading, *, decides: bool) -> None:
         """Hand over what differs; a power state that differs from the recorded one is looked at twice."""
@@ -377,7 +378,7 @@ class Freshness:
             seen.bmc.was_silent()
         seen.problem = problem
         self._outcomes["failed"] += 1
-        self._plan(seen)
+        self._plan(seen, self._now())
         self._tell(seen, problem)
         self._verdicts.failed(seen, problem)
 
@@ -396,4 +397,4 @@ class Freshness:
                 self._findings.hand_over(Work.POWER_SYNC, powersync.give_up, *found)
         if seen.bmc.is_open and not was_open:
             LOG.warning("The BMC at %s is asked less often until it answers again.", view.way.address)
-            self._plan(seen)
+            self._plan(seen, self._now())

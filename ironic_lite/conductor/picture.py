@@ -90,9 +90,10 @@ class Bmc(Line):
         self._asked = True
         return True
 
-    def leave(self) -> None:
-        """The node was asked."""
+    def leave(self) -> bool:
+        """The node was asked. Whether others wait."""
         self._asked = False
+        return self._waiting is not None
 
     def following(self) -> Iterator[str]:
         """Whose turn it is, as long as nobody takes it."""
@@ -202,5 +203,11 @@ def mode(node: Node) -> Mode:
 
 def news(row: View | Node, reading: Reading) -> dict[str, Any]:
     """What the reading says that the row does not, by column. What the BMC did not say is no news."""
-    told = (("power_state", reading.power), ("boot_mode", reading.boot_mode), ("health", reading.health))
-    return {name: value for name, value in told if value is not None and value != getattr(row, name)}
+    found: dict[str, Any] = {}
+    if reading.power is not None and reading.power != row.power_state:
+        found["power_state"] = reading.power
+    if reading.boot_mode is not None and reading.boot_mode != row.boot_mode:
+        found["boot_mode"] = reading.boot_mode
+    if reading.health is not None and reading.health != row.health:
+        found["health"] = reading.health
+    return found

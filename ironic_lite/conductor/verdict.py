@@ -30,10 +30,10 @@ class Verdicts:
         """The loop was so late."""
         self._fate.late(self._clock.monotonic(), lag_s)
 
-    def answered(self, seen: Seen) -> None:
+    def answered(self, seen: Seen, now: float) -> None:
         """To be told before the BMC's own record is."""
         if seen.bmc.answers:
-            self._fate.visited(self._clock.monotonic(), failed=False)
+            self._fate.visited(now, failed=False)
 
     def failed(self, seen: Seen, problem: errors.Error) -> None:
         """Judge it in time."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -57,6 +57,15 @@ class Event(msgspec.Struct, frozen=True):
     severity: str
     event: str
     user: str | None = None
+
+
+class Version(NamedTuple):
+    """A node as its row is followed: in which version it is, and what decides whose it is."""
+
+    uuid: str
+    revision: int
+    driver: str
+    conductor_group: str
 
 
 def fetch(database: Database, ident: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Row[Any]:
@@ -223,21 +232,20 @@ def waiting(database: Database, uuid: str) -> tuple[Node, float]:
     return _as_node(row), (row.now - since).total_seconds()
 
 
-def changed_since(database: Database, seconds: int) -> tuple[list[Node], int]:
+def changed_since(database: Database, seconds: int) -> tuple[list[Version], int]:
     """Nodes that were written or made in the last so many seconds of the database's clock; how many nodes there are.
 
     A transaction that began earlier and has not ended yet is not seen: the caller asks for as much longer.
     """
     with database.read() as connection:
         since, total = connection.execute(sa.select(seconds_ago(seconds), _TOTAL)).one()
-        return [_as_node(row) for row in connection.execute(_CHANGED_SINCE, {"since": since})], total
+        return [Version(*row) for row in connection.execute(_CHANGED_SINCE, {"since": since})], total
 
 
-def revisions(database: Database) -> list[tuple[str, int, str, str]]:
-    """UUID, revision, driver and conductor group of every node: who is there, in which version, and whose."""
+def revisions(database: Database) -> list[Version]:
+    """Every node: who is there, in which version, and whose."""
     with database.read() as connection:
-        rows = connection.execute(sa.select(c.uuid, c.revision, c.driver, c.conductor_group))
-        return [(row.uuid, row.revision, row.driver, row.conductor_group) for row in rows]
+        return [Version(*row) for row in connection.execute(_VERSIONS)]
 
 
 def some(database: Database, uuids: Sequence[str]) -> list[Node]:
@@ -260,7 +268,8 @@ def change_each(database: Database, changes: Sequence[tuple[str, int, Mapping[st
 
 
 _SINCE: Final = sa.bindparam("since", type_=sa.DateTime())
-_CHANGED_SINCE: Final = sa.select(*_COLUMNS).where(sa.or_(c.updated_at >= _SINCE, c.created_at >= _SINCE))
+_VERSIONS: Final = sa.select(c.uuid, c.revision, c.driver, c.conductor_group)
+_CHANGED_SINCE: Final = _VERSIONS.where(sa.or_(c.updated_at >= _SINCE, c.created_at >= _SINCE))
 _TOTAL: Final = sa.select(sa.func.count()).select_from(nodes).scalar_subquery()
 _SOME: Final = sa.select(*_COLUMNS).where(c.uuid.in_(sa.bindparam("uuids", expanding=True)))
 _HELD: Final = sa.select(c.id).where(

@@ -22,18 +22,14 @@ _GAIN, _VARIATION_GAIN, _VARIATIONS = 1 / 8, 1 / 4, 4
 class Line:
     """What is known of the way to one BMC. Not thread-safe: its owner uses it in one thread."""
 
-    __slots__ = ("__weakref__", "_backed_off", "_variation_s", "failures", "smoothed_s")
+    __slots__ = ("__weakref__", "_backed_off", "_variation_s", "failures", "is_open", "smoothed_s")
 
     def __init__(self) -> None:
         self.failures = 0
+        self.is_open = False  # it has failed so often that it is only probed
         self.smoothed_s: float | None = None
         self._variation_s = 0.0
         self._backed_off = 1
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the BMC has failed so often that it is only probed."""
-        return self.failures >= OPENS_AFTER
 
     @property
     def answers(self) -> bool:
@@ -55,7 +51,7 @@ class Line:
             off_s = took_s - self.smoothed_s
             self.smoothed_s += _GAIN * off_s
             self._variation_s += _VARIATION_GAIN * (abs(off_s) - self._variation_s)
-        self.failures, self._backed_off = 0, 1
+        self.failures, self.is_open, self._backed_off = 0, False, 1
 
     def was_silent(self) -> None:
         """It gave none in time, whosever fault that is: the next one is waited for longer."""
@@ -64,6 +60,7 @@ class Line:
     def failed(self) -> None:
         """It failed, and nobody else is at fault."""
         self.failures += 1
+        self.is_open = self.failures >= OPENS_AFTER
 
     def pause_s(self, interval_s: float) -> float:
         """How long it is left alone after a failure: the interval, doubled with each failure once it is open."""

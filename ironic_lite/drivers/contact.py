@@ -1,11 +1,11 @@
 """Whose turn it is at a BMC, and the one loop that all BMCs are spoken to on. Knows no protocol.
 
 *Guarantees.* (1) At each `Contact` one piece of work runs at a time; who waits goes by rank, then by arrival, and at
-most `WAITING_LIMIT` wait. (2) A piece of work, its wait included, ends by its deadline. (3) At most `Gate.limit`
-connections are being made at the same moment, and one that hangs keeps its place for `Gate.hold_s` only, so that dead
-BMCs hold up nobody for longer. (4) The loop and its thread begin when `IO` is first given something to do, and end with
-`IO.stop`, by its deadline; what comes later begins another one. `Contact` and `Gate` are used on the loop alone; `IO`
-by any thread.
+most `WAITING_LIMIT` wait. (2) A piece of work, its wait included, ends by its deadline, or a look of `TimeLimit` later.
+(3) At most `Gate.limit` connections are being made at the same moment, and one that hangs keeps its place for
+`Gate.hold_s` only, so that dead BMCs hold up nobody for longer. (4) The loop and its thread begin when `IO` is first
+given something to do, and end with `IO.stop`, by its deadline; what comes later begins another one. `Contact` and
+`Gate` are used on the loop alone; `IO` by any thread.
 Lock order: `IoLoop._lock`, then those of its pool and its `LoopThread`.
 """
 
@@ -27,6 +27,7 @@ from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.loops import LoopThread
 from ironic_lite.executors.stats import LoopStats
 from ironic_lite.executors.taskpool import TaskPool
+from ironic_lite.executors.timeouts import TimeLimit
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class Contact:
         """Run it when its turn has come. Raises `Engaged`, `TimeoutError`, and what the work raises."""
         began = False
         try:
-            async with asyncio.timeout(deadline.left_s()):
+            with TimeLimit(deadline.left_s()):
                 if self._busy:
                     await self._wait(rank)
                 self._busy = began = True

@@ -22,7 +22,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from ironic_lite import errors
 from ironic_lite.clock import Clock, Deadline
@@ -268,15 +268,30 @@ class _Over(SystemExit):
 class _Gate(Coroutine[Any, Any, Any]):
     """A coroutine of the loop: each step asks whether the loop is over, and none gets out of it by SystemExit."""
 
+    __slots__ = ("_coroutine", "_owner")
+
     def __init__(self, owner: LoopThread, coroutine: Any) -> None:
         self._owner, self._coroutine = owner, coroutine
-        self.__qualname__ = str(getattr(coroutine, "__qualname__", coroutine))
+
+    def __getattr__(self, name: str) -> Any:
+        """Its name and its frame, for those who tell what runs."""
+        return getattr(self._coroutine, name)
 
     def send(self, value: Any) -> Any:
-        return self._step(self._coroutine.send, value)
+        if self._owner._over:  # noqa: SLF001  # a gate is a part of its loop
+            self._stay()
+        try:
+            return self._coroutine.send(value)
+        except (SystemExit, KeyboardInterrupt) as exc:
+            raise self._kept_in(exc) from exc
 
     def throw(self, *what: Any) -> Any:
-        return self._step(self._coroutine.throw, *what)
+        if self._owner._over:  # noqa: SLF001  # likewise
+            self._stay()
+        try:
+            return self._coroutine.throw(*what)
+        except (SystemExit, KeyboardInterrupt) as exc:
+            raise self._kept_in(exc) from exc
 
     def close(self) -> None:
         self._coroutine.close()
@@ -284,11 +299,9 @@ class _Gate(Coroutine[Any, Any, Any]):
     def __await__(self) -> Generator[Any, Any, Any]:
         raise TypeError("A task awaits its coroutine by its steps.")
 
-    def _step(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        if self._owner._over:  # noqa: SLF001  # a gate is a part of its loop
-            _abandoned.extend([self, asyncio.current_task()])
-            raise _Over
-        try:
-            return step(*arguments)
-        except (SystemExit, KeyboardInterrupt) as exc:
-            raise RuntimeError(f"{self.__qualname__} raised {exc!r}, which only a main thread may do.") from exc
+    def _stay(self) -> NoReturn:
+        _abandoned.extend([self, asyncio.current_task()])
+        raise _Over
+
+    def _kept_in(self, exc: BaseException) -> RuntimeError:
+        return RuntimeError(f"{self.__qualname__} raised {exc!r}, which only a main thread may do.")

@@ -70,9 +70,8 @@ class Pacer:
         if self._stopped or self._dates.get(thing) == date:
             return
         self._dates[thing] = date
-        heapq.heappush(self._heap, (date, thing))
-        if date <= self._heap[0][0]:
-            self._arm()
+        if thing not in self._running:
+            self._line_up(thing, date)
 
     def by(self, thing: str, date: float) -> None:
         """Visit it at that time, unless it is visited sooner."""
@@ -122,6 +121,11 @@ class Pacer:
         for task in list(self._running.values()):
             task.cancel()
 
+    def _line_up(self, thing: str, date: float) -> None:
+        heapq.heappush(self._heap, (date, thing))
+        if date <= self._heap[0][0]:
+            self._arm()
+
     def _arm(self) -> None:
         """Wake up at the tick that follows the earliest date."""
         now = self._loop.time()
@@ -149,7 +153,7 @@ class Pacer:
         while most > 0 and heap and heap[0][0] <= now:
             date, thing = heapq.heappop(heap)
             if self._dates.get(thing) != date or thing in self._running:
-                continue  # void, or it goes back when the visit under way ends
+                continue  # void, or it lines up when the visit under way ends
             del self._dates[thing]
             self._lags[self._begun % _KEPT_LAGS] = now - date
             self._begun += 1
@@ -169,8 +173,10 @@ class Pacer:
 
     def _ended(self, thing: str) -> None:
         del self._running[thing]
-        date = self._dates.pop(thing, None)
+        now = self._loop.time()
+        date = self._dates.get(thing)
         if date is not None:
-            self.at(thing, max(date, self._loop.time()))  # anew: what the heap had may be gone
-        if self._heap:
+            self._dates[thing] = date = max(date, now)
+            self._line_up(thing, date)
+        if self._heap and self._heap[0][0] <= now:
             self._begin_due(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from ironic_lite.conductor.process import ConductorService
 from ironic_lite.db import migrate
 from ironic_lite.db.engine import database_url, open_database, seconds_ago
 from ironic_lite.db.tables import nodes
+from ironic_lite.web.listeners import listen
 from tests.builders import a_row
 from tests.parts.fleet import PASSWORD, USERNAME
 
@@ -46,6 +46,6 @@ def whole_conductor(
         for row in rows:
             connection.execute(nodes.insert().values(created_at=seconds_ago(MADE_S), revision=0, **row))
     database.dispose()
-    service = ConductorService(socket.create_server(("127.0.0.1", 0)), Credentials("u", "p"), 30.0).prepare()
+    service = ConductorService(listen("127.0.0.1", 0), Credentials("u", "p"), 30.0).prepare()
     service.start()
     return service._conductor, service

@@ -16,7 +16,8 @@ import functools
 import resource
 import threading
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from sushy import exceptions as sushy_errors
 
@@ -54,12 +55,12 @@ class Bmc:
         self.system: str | None = None  # the only System's path, where driver_info names none
         self.links = Memory()
 
-    async def ask(self, account: Account, request: Request, rank: Rank, deadline: Deadline) -> Response:
+    def ask(self, account: Account, request: Request, rank: Rank, deadline: Deadline) -> Coroutine[Any, Any, Response]:
         """Send a request when its turn has come, and return the answer, whatever its status.
 
         Raises `Engaged`, `Denied`, `TimeoutError` and what `Session.begin` and `Exchange.send` raise.
         """
-        return await self._contact.run(functools.partial(self._ask, account, request, rank, deadline), rank, deadline)
+        return self._contact.run(functools.partial(self._ask, account, request, rank, deadline), rank, deadline)
 
     async def close(self, deadline: Deadline) -> None:
         """Log out and close the connection, once nothing is under way any more."""

@@ -89,7 +89,6 @@ class Reader:
         self._buffer = bytearray()
         self._begun = self._ended = False
         self._steps = self._answer()
-        next(self._steps)
 
     def feed(self, data: bytes) -> Response | None:
         """Take the next piece, or b"" for the connection's end. Returns the answer once it is whole.
@@ -107,7 +106,6 @@ class Reader:
         return None
 
     def _answer(self) -> Steps:
-        yield
         for _ in range(INTERIM_LIMIT):
             minor, status, lines = _parsed((yield from self._head()))
             if status >= 200:
@@ -133,13 +131,14 @@ class Reader:
 
     def _body(self, status: int, lines: dict[str, str]) -> Steps:
         """The body, and whether its end was marked by more than the connection's."""
-        coding = lines.get("transfer-encoding", "identity").strip().lower()
         if status in (204, 304):
             return b"", True
-        if coding == "chunked":
-            return (yield from self._chunks()), "content-length" not in lines
-        if coding != "identity":
-            raise BrokenAnswer(f"it answered in the transfer coding {coding[:40]!r}")
+        if "transfer-encoding" in lines:
+            coding = lines["transfer-encoding"].strip().lower()
+            if coding == "chunked":
+                return (yield from self._chunks()), "content-length" not in lines
+            if coding != "identity":
+                raise BrokenAnswer(f"it answered in the transfer coding {coding[:40]!r}")
         length = _length(lines.get("content-length"))
         if length is not None:
             return (yield from self._take(length)), True
@@ -216,9 +215,9 @@ def _parsed(head: str) -> tuple[str, int, dict[str, str]]:
 def _length(text: str | None) -> int | None:
     if text is None:
         return None
-    values = {value.strip() for value in text.split(",")}
-    value = values.pop()
-    if values or not _NUMBER.fullmatch(value):
+    value, *more = text.split(",")
+    value = value.strip()
+    if not _NUMBER.fullmatch(value) or any(other.strip() != value for other in more):
         raise BrokenAnswer("the length of its answer is no number")
     _check_size(int(value))
     return int(value)
@@ -231,8 +230,10 @@ def _check_size(size: int) -> None:
 
 def _decoded(content: bytes, lines: dict[str, str]) -> bytes:
     """The body as it was meant. We ask for none but the plain one; some BMCs compress all the same."""
-    coding = lines.get("content-encoding", "identity").strip().lower()
-    if coding == "identity" or not content:
+    if "content-encoding" not in lines or not content:
+        return content
+    coding = lines["content-encoding"].strip().lower()
+    if coding == "identity":
         return content
     if coding not in ("gzip", "x-gzip"):
         raise BrokenAnswer(f"it answered in the coding {coding[:40]!r}, which was not asked for")

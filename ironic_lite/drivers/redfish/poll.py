@@ -97,7 +97,8 @@ async def poll(target: Target, deadline: Deadline) -> Reading:
     bmc = BMCS.get(target.account)
     try:
         path = target.system or bmc.system or await only_system(bmc, target.account, Rank.POWER, deadline)
-        system = _SYSTEM.decode(plain((await _get(bmc, target.account, path, Rank.POWER, deadline)).content))
+        answer = await bmc.ask(target.account, Request("GET", path), Rank.POWER, deadline)
+        system = _SYSTEM.decode(_document(answer, path))
         reading = _reading(system)
         if reading.boot_mode is None and system.boot and system.settings and system.settings.settings_object:
             mode = await _pending_mode(bmc, target.account, system.settings.settings_object.path, deadline)
@@ -123,11 +124,10 @@ def _known(words: dict[str, Any], said: Any) -> Any:
     return words.get(said) if isinstance(said, str) else None
 
 
-async def _get(bmc: Bmc, account: Account, path: str, rank: Rank, deadline: Deadline) -> Response:
-    response = await bmc.ask(account, Request("GET", path), rank, deadline)
+def _document(response: Response, path: str) -> bytes:
     if response.status_code != 200:
         sushy_errors.raise_for_response("GET", path, response)
-    return response
+    return plain(response.content)
 
 
 async def _pending_mode(bmc: Bmc, account: Account, path: str, deadline: Deadline) -> BootMode | None:
@@ -142,8 +142,10 @@ async def _pending_mode(bmc: Bmc, account: Account, path: str, deadline: Deadlin
 
 async def only_system(bmc: Bmc, account: Account, rank: Rank, deadline: Deadline) -> str:
     """The path of the machine of a BMC that has one; remembered."""
-    root = _ROOT.decode(plain((await _get(bmc, account, account.root, rank, deadline)).content))
-    collection = _COLLECTION.decode(plain((await _get(bmc, account, root.systems.path, rank, deadline)).content))
+    answer = await bmc.ask(account, Request("GET", account.root), rank, deadline)
+    path = _ROOT.decode(_document(answer, account.root)).systems.path
+    answer = await bmc.ask(account, Request("GET", path), rank, deadline)
+    collection = _COLLECTION.decode(_document(answer, path))
     if len(collection.members) != 1:
         raise BrokenAnswer(f"it has {len(collection.members)} Systems; set redfish_system_id in driver_info")
     bmc.system = collection.members[0].path

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Coroutine, Iterator
+from typing import Any, Final
 
 import sushy
 from sushy import exceptions as sushy_errors
@@ -65,8 +65,8 @@ class RedfishPower:
     async def keep_subscription(self, target: poll.Target, subscriber: Subscriber, deadline: Deadline) -> Subscribed:
         return await events.keep(target, subscriber, deadline)
 
-    async def poll(self, target: poll.Target, deadline: Deadline) -> Reading:
-        return await poll.poll(target, deadline)
+    def poll(self, target: poll.Target, deadline: Deadline) -> Coroutine[Any, Any, Reading]:
+        return poll.poll(target, deadline)
 
     def change(self, node: Node, target: PowerTarget, attempt: Attempt) -> Iterator[float]:
         with client.visit(node, attempt.deadline) as system:

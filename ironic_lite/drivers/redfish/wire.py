@@ -61,10 +61,11 @@ class Wire:
         """
         if self._sock is None:
             raise HungUp
-        self._reader, self._waiter = Reader(), self._loop.create_future()
+        self._waiter = self._loop.create_future()
         self._unsent, self._quiet_s = request, quiet_s
         try:
-            self._listen()
+            if quiet_s is not None:
+                self._listen()
             self._write()
             response = await self._waiter
         except BaseException:
@@ -72,7 +73,8 @@ class Wire:
             raise
         finally:
             self._reader = self._waiter = None
-            self._stop_listening()
+            if quiet_s is not None:
+                self._stop_listening()
         if response.closes or self._unsent:  # answered early: the rest of the request would be taken for another one
             self.close()
         self._since = self._loop.time()
@@ -110,9 +112,11 @@ class Wire:
         except OSError as exc:
             self._end(exc)
             return
-        if self._reader is None or self._waiter is None or self._waiter.done():
+        if self._waiter is None or self._waiter.done():
             self._end(None)
             return
+        if self._reader is None:
+            self._reader = Reader()
         try:
             response = self._reader.feed(data)
         except (BrokenAnswer, HungUp) as exc:
@@ -136,7 +140,7 @@ class Wire:
 
     def _end(self, exc: Exception | None) -> None:
         """The connection is over: in the middle of a request, or in a pause."""
-        if self._reader is None:
+        if self._waiter is None:
             self.idle_s = self.age_s()
         self.close()
         if self._waiter is not None and not self._waiter.done() and exc is not None:

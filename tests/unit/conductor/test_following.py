@@ -64,6 +64,25 @@ def test_a_turn_with_nothing_new_reads_no_table(conductor: Conductor, watch: Wat
     assert len([one for one in statements if "FROM nodes" in one]) == 2, "the clock with the count, and what changed"
 
 
+def test_what_is_known_already_is_not_read_again(conductor: Conductor, watch: Watch):
+    """Or a fleet that was written to a moment ago would be read from end to end, turn after turn."""
+    ours, theirs = (synced(conductor) for _ in range(2))
+    watch.follow()
+    nodes.change(conductor.database, ours.uuid, 0, {"health": "OK"})
+    conductor.wrote(ours, {"health": "OK"})
+    watch.settle()
+    statements = list[str]()
+    conductor.database.on_statement(statements.append)
+    watch.follow()
+    assert not [one for one in statements if "driver_info" in one], "no row is read, but who is in which revision"
+    nodes.change(conductor.database, theirs.uuid, 0, {"health": "OK"})
+    statements.clear()
+    watch.follow()
+    watch.follow()
+    assert len([one for one in statements if "driver_info" in one]) == 1
+    assert watch.freshness.all_known() == {ours.uuid: 1, theirs.uuid: 1}
+
+
 def test_when_the_ring_changes_the_nodes_of_others_are_let_go(conductor: Conductor, watch: Watch):
     here = {synced(conductor).uuid for _ in range(30)}
     watch.follow()
