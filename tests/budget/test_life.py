@@ -11,9 +11,10 @@ from tests.waiting import until
 UNCOUNTED = ("BEGIN", "PRAGMA")
 # Each verb, where it leads, and how many statements that takes: one of the API, and of the conductor one that
 # reads the row, one that counts where the cluster has a limit, two for each change of state (itself and its entry in
-# the history), one for a plan that is written down on the way, and one for the allocation that ends with the instance.
+# the history), one for a plan that is written down on the way, two that read what is kept of settings and firmware, and
+# one for the allocation that ends with the instance.
 LIFE = (
-    ("manage", "manageable", 6),
+    ("manage", "manageable", 8),
     ("provide", "available", 7),
     ("active", "active", 8),
     ("deleted", "available", 10),
