@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from ironic_lite import errors
@@ -122,7 +123,12 @@ def rescue(node: Node) -> RescueInterface:
 
 def steps(node: Node) -> dict[tuple[str, str], Offer]:
     """Every step of the node's interfaces, by interface and name."""
-    found = ((kind, _of(node, kind)) for kind in INTERFACE_ORDER)
+    return _steps(node.driver, tuple((kind, getattr(node, f"{kind}_interface")) for kind in INTERFACE_ORDER))
+
+
+@lru_cache(maxsize=256)
+def _steps(driver: str, interfaces: tuple[tuple[str, str | None], ...]) -> dict[tuple[str, str], Offer]:
+    found = ((kind, _there(driver, kind, value)) for kind, value in interfaces)
     every = (offer for kind, one in found if one is not None for offer in offered(kind, one))
     return {(offer.interface, offer.name): offer for offer in every}
 
@@ -186,24 +192,24 @@ def close_all(deadline: Deadline) -> None:
 def _demanded(node: Node, kind: str) -> Any:
     found = _of(node, kind)
     if found is None:
-        having = sorted(
-            name
-            for one in HARDWARE_TYPES
-            for name, target in one.interfaces.get(kind, {}).items()
-            if target is not None
-        )
+        having = [name for name, target in load(node.driver).interfaces[kind].items() if target is not None]
         name = getattr(node, f"{kind}_interface") or "none"
-        raise errors.UnsupportedByDriver(interface=kind, node=node.label, what=name, supported=", ".join(having))
+        raise errors.UnsupportedByDriver(
+            interface=kind, node=node.label, what=name, supported=", ".join(having) or "none"
+        )
     return found
 
 
 def _of(node: Node, kind: str) -> Any | None:
     """The node's implementation of that kind, or None where it has no more than a name, or not even that."""
-    value = getattr(node, f"{kind}_interface")
-    name = value if value is not None else default_interfaces(node.driver)[kind]
-    if name is None or load(node.driver).interfaces[kind].get(name) is None:
+    return _there(node.driver, kind, getattr(node, f"{kind}_interface"))
+
+
+def _there(driver: str, kind: str, value: str | None) -> Any | None:
+    name = value if value is not None else default_interfaces(driver)[kind]
+    if name is None or load(driver).interfaces[kind].get(name) is None:
         return None
-    return _implementation(node.driver, kind, name)
+    return _implementation(driver, kind, name)
 
 
 def _implementation(driver: str, kind: str, value: str | None) -> Any:

@@ -14,63 +14,24 @@ from ironic_lite import config, errors
 from ironic_lite.conductor import provision, recovery
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.flow import NOTHING, Request
-from ironic_lite.conductor.waiting import Waiting
 from ironic_lite.db import nodes, parts
 from ironic_lite.db.engine import seconds_ago
 from ironic_lite.db.nodes import Hold
-from ironic_lite.db.tables import node_history
 from ironic_lite.db.tables import nodes as table
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import NEXT, TABLE, WORK_OF, Event
 from ironic_lite.domain.states import WORKING, Provision
 from ironic_lite.domain.steps import AskedStep, Plan, Step, StepKind
-from tests.builders import a_node
 from tests.clocks import HeldClock
 from tests.parts.scripted_steps import GATE, LEDGER, SCRIPT, Done, Failed, Wait, scripted
+from tests.parts.story import Story
 from tests.waiting import until
 
 __all__ = ["scripted"]
 
-OPTIONS = ("clean_callback_timeout", "deploy_callback_timeout", "max_concurrent_clean", "max_concurrent_deploy",
+OPTIONS = ("clean_callback_timeout", "deploy_callback_timeout", "service_callback_timeout", "inspect_wait_timeout",
+           "rescue_callback_timeout", "max_concurrent_clean", "max_concurrent_deploy",
            "automated_clean", "allow_provisioning_in_maintenance", "clean_step_priority_override")  # fmt: skip
-
-
-class Story:
-    """One node and what is done with it. Every verb has ended when `go` returns, or waits for something."""
-
-    def __init__(self, conductor: Conductor, held: HeldClock) -> None:
-        self.conductor, self.held = conductor, held
-        conductor.freshness.followers.append(Waiting(conductor).place)
-
-    def node(self, state: str, **given: Any) -> Node:
-        usual = {"vendor_interface": "scripted", "power_state": "power off"}
-        return a_node(self.conductor.database, provision_state=state, **(usual | given))
-
-    def go(self, node: Node, event: Event, request: Request = NOTHING) -> Node:
-        provision.change_provision_state.run(self.conductor, node.uuid, event, request)
-        return self.settled(node)
-
-    def settled(self, node: Node) -> Node:
-        until(lambda: self.now(node).reservation is None)
-        return self.now(node)
-
-    def now(self, node: Node) -> Node:
-        return nodes.get(self.conductor.database, node.uuid)
-
-    def later(self, node: Node, seconds: float) -> Node:
-        """Let that much time pass on the database's clock and on the agenda's."""
-        with self.conductor.database.write() as connection:
-            old = seconds_ago(round(seconds))
-            connection.execute(sa.update(table).where(table.c.uuid == node.uuid).values(provision_updated_at=old))
-        before = self.now(node).revision
-        self.held.pass_s(seconds)
-        until(lambda: self.now(node).revision > before)
-        return self.settled(node)
-
-    def history(self, node: Node) -> list[Any]:
-        with self.conductor.database.read() as connection:
-            query = sa.select(node_history).join(table).where(table.c.uuid == node.uuid).order_by(node_history.c.id)
-            return list(connection.execute(query))
 
 
 @pytest.fixture
@@ -209,6 +170,32 @@ def test_a_wait_that_takes_too_long_fails_and_says_for_what(story: Story):
     assert (node.provision_state, node.target_provision_state) == ("deploy failed", "active")
     assert "It waited for the agent for 101 s" in (node.last_error or "")
     assert node.driver_internal_info == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "option"),
+    [
+        (Provision.DEPLOY_WAIT, "deploy_callback_timeout"), (Provision.CLEAN_WAIT, "clean_callback_timeout"),
+        (Provision.SERVICE_WAIT, "service_callback_timeout"), (Provision.INSPECT_WAIT, "inspect_wait_timeout"),
+        (Provision.RESCUE_WAIT, "rescue_callback_timeout"),
+    ],
+)  # fmt: skip
+def test_every_wait_has_a_time_out_of_its_own(story: Story, state: Provision, option: str):
+    config.CONF.set_override(option, 100, "conductor")
+    node = story.node(state, target_provision_state="active")
+    waits = {"driver_internal_info": {"waiting_for": {"why": "the agent", "check_after_s": None}}}
+    nodes.change(story.conductor.database, node.uuid, node.revision, waits)
+    story.conductor.freshness.place([story.now(node)])
+    node = story.later(node, 101)
+    assert node.provision_state == NEXT[state, Event.FAIL]
+    assert node.driver_internal_info == {}
+
+
+@pytest.mark.parametrize("state", [one for one in Provision if (one, Event.ABORT) in NEXT])
+def test_every_wait_and_hold_can_be_aborted(story: Story, state: Provision):
+    node = story.go(story.node(state), Event.ABORT)
+    assert node.provision_state == NEXT[state, Event.ABORT]
+    assert (node.last_error is None) is (node.provision_state == "active")
 
 
 def test_maintenance_stops_the_clock_of_a_wait(story: Story):
