@@ -10,7 +10,7 @@ from ironic_lite import errors
 from ironic_lite.conductor import flow, planning, stepping
 from ironic_lite.conductor.flow import Flow, Request
 from ironic_lite.conductor.locks import NodeLock
-from ironic_lite.conductor.stepping import End
+from ironic_lite.conductor.stepping import End, Ending
 from ironic_lite.config import Bool, Section
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import Event
@@ -48,7 +48,7 @@ def _begin_manual(node: Node, request: Request) -> dict[str, Any]:
     return Plan(StepKind.CLEAN, steps).written(node.driver_internal_info) | manual
 
 
-def _work(lock: NodeLock, outcome: Outcome | None) -> End:
+def _work(lock: NodeLock, outcome: Outcome | None) -> Ending:
     after = _after(lock.node)
     if plan_of(lock.node, StepKind.CLEAN) is None:
         wanted = conf.automated_clean if lock.node.automated_clean is None else lock.node.automated_clean
@@ -56,7 +56,7 @@ def _work(lock: NodeLock, outcome: Outcome | None) -> End:
             return End(after, "Automated cleaning is off.")
         if steps := planning.automatic(lock.node, StepKind.CLEAN):
             lock.write(**Plan(StepKind.CLEAN, steps).written(lock.node.driver_internal_info))
-    end = stepping.run(lock, StepKind.CLEAN, outcome)
+    end = yield from stepping.run(lock, StepKind.CLEAN, outcome)
     return msgspec.structs.replace(end, event=after) if end.event is Event.DONE else end
 
 

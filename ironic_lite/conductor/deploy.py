@@ -10,7 +10,7 @@ from ironic_lite.clock import Deadline
 from ironic_lite.conductor import flow, planning, power, stepping
 from ironic_lite.conductor.flow import Flow, Request
 from ironic_lite.conductor.locks import NodeLock
-from ironic_lite.conductor.stepping import End
+from ironic_lite.conductor.stepping import End, Ending
 from ironic_lite.config import Bool, Int, Section
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import Event
@@ -44,8 +44,8 @@ def _begin(node: Node, event: Event, request: Request) -> dict[str, Any]:
     return columns
 
 
-def _work(lock: NodeLock, outcome: Outcome | None) -> End:
-    return stepping.run(lock, StepKind.DEPLOY, outcome)
+def _work(lock: NodeLock, outcome: Outcome | None) -> Ending:
+    return (yield from stepping.run(lock, StepKind.DEPLOY, outcome))
 
 
 def _give_up(lock: NodeLock, _failure: str | None) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def _give_up(lock: NodeLock, _failure: str | None) -> dict[str, Any]:
     if not conf.power_off_after_deploy_failure or lock.node.disable_power_off:
         return columns
     try:
-        power.bring(lock, registry.power(lock.node), PowerTarget.OFF)
+        power.bring_here(lock, PowerTarget.OFF)
     except errors.Error as exc:
         LOG.warning("Node %s stays as it is after its deployment: %s", lock.node.label, exc)
         return columns
@@ -67,10 +67,10 @@ def _begin_deletion(node: Node, _event: Event, _request: Request) -> dict[str, A
     return {}
 
 
-def _tear_down(lock: NodeLock, _outcome: Outcome | None) -> End:
+def _tear_down(lock: NodeLock, _outcome: Outcome | None) -> Ending:
     """The instance is gone for good: nothing of it may be left on the node."""
     if (driver := registry.deploy_or_none(lock.node)) is not None:
-        driver.tear_down(lock.node, lock.attempt(Deadline(lock.conductor.clock, conf.tear_down_timeout)))
+        yield from driver.tear_down(lock.node, lock.attempt(Deadline(lock.conductor.clock, conf.tear_down_timeout)))
     changes: dict[str, Any] = {
         "instance_uuid": None,
         "instance_info": {},

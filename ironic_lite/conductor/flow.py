@@ -9,7 +9,7 @@ import msgspec
 
 from ironic_lite import errors
 from ironic_lite.conductor.locks import NodeLock
-from ironic_lite.conductor.stepping import End
+from ironic_lite.conductor.stepping import End, Ending
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import Event
 from ironic_lite.domain.states import Fault
@@ -46,11 +46,11 @@ class Flow(msgspec.Struct, frozen=True):
 
     `begin` checks a verb while its caller waits, and returns what is written as the state is entered; it asks no BMC.
     `work` does the work; it gets the outcome that the node waited for, and without one begins, or goes on after a
-    crash: it may be called again at any point. `give_up` tidies up after a failure, or an abort (None), and returns
-    what is written then.
+    crash: it may be called again at any point. It may yield pauses. `give_up` tidies up after a failure, or an abort
+    (None), and returns what is written then.
     """
 
-    work: Callable[[NodeLock, Outcome | None], End]
+    work: Callable[[NodeLock, Outcome | None], End | Ending]
     begin: Callable[[Node, Event, Request], dict[str, Any]] = needs_power
     give_up: Callable[[NodeLock, str | None], dict[str, Any]] = leaves_nothing
     kind: StepKind | None = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
@@ -45,14 +45,17 @@ class Result(msgspec.Struct, frozen=True):
     event: Event | None = None
 
 
-class Later(msgspec.Struct, frozen=True):
-    """What a piece of work returns that wants to go on with `work` after so many seconds, under the lock all the time.
+# Work that pauses yields the seconds until it wants to go on, and returns its result. It has the lock all the time, and
+# no thread meanwhile.
+Pausing = Generator[float, None, Result]
+Failing = Callable[["NodeLock", str], Result]
 
-    Meanwhile it has no thread.
-    """
+
+class Later(msgspec.Struct, frozen=True):
+    """Work that pauses, and for how long."""
 
     after_s: float
-    work: Callable[[NodeLock], Result | Later]
+    work: Pausing
 
 
 class NodeLock:
@@ -116,12 +119,12 @@ class NodeLock:
     def continue_in(
         self,
         slot: Slot,
-        work: Callable[Concatenate[NodeLock, P], Result | Later],
-        failed: Callable[[NodeLock, str], Result],
+        work: Callable[Concatenate[NodeLock, P], Result | Pausing],
+        failed: Failing,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
-        """Hand the lock to `work`, which runs in `slot`; its result is written as the lock is released.
+        """Hand the lock to `work`, which begins in `slot`; its result is written as the lock is released.
 
         If it raises, what `failed(lock, reason)` makes of the reason is written instead.
         """
@@ -130,14 +133,23 @@ class NodeLock:
 
     def run(
         self,
-        work: Callable[Concatenate[NodeLock, P], Result | Later],
-        failed: Callable[[NodeLock, str], Result],
+        work: Callable[Concatenate[NodeLock, P], Result | Pausing],
+        failed: Failing,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
-        """Do the work here and now, and let go with what it returns; errors are handled as in `continue_in`."""
-        try:
+        """Begin the work here and now, and let go with what it returns; errors are handled as in `continue_in`."""
+
+        def begun() -> Result | Later:
             result = work(self, *args, **kwargs)
+            return _advanced(result, partial(next, result)) if isinstance(result, Generator) else result
+
+        self._advance(begun, failed)
+
+    def _advance(self, work: Callable[[], Result | Later], failed: Failing) -> None:
+        """Let go with the result, or pause."""
+        try:
+            result = work()
         except errors.LockLost as exc:
             LOG.warning("%s", exc)
             return
@@ -147,35 +159,47 @@ class NodeLock:
             LOG.exception("Node %s: %s failed unexpectedly.", self.node.label, self.purpose)
             result = failed(self, f"an unexpected {type(exc).__name__} occurred; the conductor's log says where")
         if isinstance(result, Later):
-            self._go_on(result, failed, result.after_s)
+            self._pause(result, failed, result.after_s)
         else:
             self.finish(result)
 
-    def _go_on(self, later: Later, failed: Callable[[NodeLock, str], Result], after_s: float) -> None:
+    def _pause(self, later: Later, failed: Failing, after_s: float) -> None:
         """Go on from the agenda; if that ends first, in a thread that waits, which the conductor's stop waits for."""
         self._handed_over = True
-        agenda, work = self.conductor.agenda, partial(self.run, later.work, failed)
+        agenda, work = self.conductor.agenda, partial(_advanced, later.work, partial(next, later.work))
         try:
-            entry = agenda.after(after_s, Work.ACTIONS, f"{self.purpose} of node {self.node.label}", work)
+            entry = agenda.after(after_s, Work.ACTIONS, self._name, partial(self._advance, work, failed))
         except errors.Unavailable:
-            self._go_on_waiting(later, failed)
+            self._pause_in_a_thread(later, failed)
         else:
             entry.add_done_callback(partial(self._not_begun, later, failed))
 
-    def _not_begun(self, later: Later, failed: Callable[[NodeLock, str], Result], entry: Future[Any]) -> None:
+    def _not_begun(self, later: Later, failed: Failing, entry: Future[Any]) -> None:
         """The agenda's thread, or who closes it, tells that an entry has ended: perhaps before it began."""
         if entry.cancelled():
-            self._go_on_waiting(later, failed)
+            self._pause_in_a_thread(later, failed)
         elif isinstance(entry.exception(0), errors.Unavailable):
-            self._go_on(later, failed, FULL_AGAIN_S)
+            self._pause(later, failed, FULL_AGAIN_S)
 
-    def _go_on_waiting(self, later: Later, failed: Callable[[NodeLock, str], Result]) -> None:
+    def _pause_in_a_thread(self, later: Later, failed: Failing) -> None:
         try:
-            slot = self.conductor.pool.slot(Work.ACTIONS, f"{self.purpose} of node {self.node.label}")
+            slot = self.conductor.pool.slot(Work.ACTIONS, self._name)
         except errors.Unavailable as exc:
-            self.finish(failed(self, str(exc)))
+            work = partial(_advanced, later.work, partial(later.work.throw, exc))
+            self._advance(work, failed)
         else:
-            slot.run(lambda: self.run(_after_a_pause, failed, later))
+            slot.run(lambda: self._advance(partial(self._after_a_pause, later), failed))
+
+    def _after_a_pause(self, later: Later) -> Result | Later:
+        try:
+            self.conductor.pause(later.after_s)
+        except errors.Interrupted as exc:
+            return _advanced(later.work, partial(later.work.throw, exc))
+        return _advanced(later.work, partial(next, later.work))
+
+    @property
+    def _name(self) -> str:
+        return f"{self.purpose} of node {self.node.label}"
 
     def finish(self, result: Result) -> None:
         """Write the result and let go, in one statement.
@@ -208,6 +232,10 @@ class NodeLock:
         LOG.info("Node %s: %s: %s", self.node.label, self.purpose, text)
 
 
-def _after_a_pause(lock: NodeLock, later: Later) -> Result | Later:
-    lock.conductor.pause(later.after_s)
-    return later.work(lock)
+def _advanced(work: Pausing, advance: Callable[[], float]) -> Result | Later:
+    """What the work returns, or that it pauses again."""
+    try:
+        return Later(advance(), work)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result

@@ -8,8 +8,7 @@ from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.cluster import rpc
 from ironic_lite.conductor.context import Conductor, Work
-from ironic_lite.conductor.locks import Later, NodeLock, Result
-from ironic_lite.conductor.power import carry_out
+from ironic_lite.conductor.locks import NodeLock, Pausing, Result
 from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Event
 from ironic_lite.domain.node import Node
@@ -55,20 +54,20 @@ def _coming(node: Node) -> dict[str, Any]:
     return {} if node.provision_state.endswith("failed") else {"last_error": None}
 
 
-def _set_boot_mode(lock: NodeLock, driver: ManagementInterface, mode: BootMode) -> Result | Later:
+def _set_boot_mode(lock: NodeLock, driver: ManagementInterface, mode: BootMode) -> Pausing:
     deadline = Deadline(lock.conductor.clock, driver.mode_change_s)
     done = Result({"boot_mode": mode}, Event(lock.purpose, "INFO", f'The boot mode is now "{mode}".'))
-    if registry.power(lock.node).read(lock.node, deadline).boot_mode == mode:
-        return done
-    return carry_out(lock, driver.set_boot_mode(lock.node, mode, lock.attempt(deadline)), done)
+    if registry.power(lock.node).read(lock.node, deadline).boot_mode != mode:
+        yield from driver.set_boot_mode(lock.node, mode, lock.attempt(deadline))
+    return done
 
 
-def _set_secure_boot(lock: NodeLock, driver: ManagementInterface, on: bool) -> Result | Later:  # noqa: FBT001  # the value
+def _set_secure_boot(lock: NodeLock, driver: ManagementInterface, on: bool) -> Pausing:  # noqa: FBT001  # the value
     deadline = Deadline(lock.conductor.clock, driver.mode_change_s)
     done = Result({"secure_boot": on}, Event(lock.purpose, "INFO", f"Secure boot is now {'on' if on else 'off'}."))
-    if driver.secure_boot(lock.node, deadline) is on:
-        return done
-    return carry_out(lock, driver.set_secure_boot(lock.node, on, lock.attempt(deadline)), done)
+    if driver.secure_boot(lock.node, deadline) is not on:
+        yield from driver.set_secure_boot(lock.node, on, lock.attempt(deadline))
+    return done
 
 
 def _failed(lock: NodeLock, reason: str) -> Result:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Generator, Iterator
 from typing import Final
 
 from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.cluster import rpc
 from ironic_lite.conductor.context import Conductor, Work
-from ironic_lite.conductor.locks import Later, NodeLock, Result
+from ironic_lite.conductor.locks import NodeLock, Pausing, Result
 from ironic_lite.config import Bool, Int, Section
 from ironic_lite.db import nodes
 from ironic_lite.db.nodes import Event
@@ -19,7 +18,6 @@ from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import NO_POWER_CHANGE, PowerTarget
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.interfaces import Attempt, PowerInterface
-from ironic_lite.drivers.settling import finish
 
 
 class conf(Section, name="conductor"):
@@ -46,7 +44,7 @@ def change_power(conductor: Conductor, node: str, target: PowerTarget, timeout_s
     kept = {} if row.provision_state.endswith("failed") else {"last_error": None}
     with conductor.pool.slot(Work.ACTIONS, f"power of node {row.label}") as slot:
         lock = NodeLock(conductor, row, target, {"target_power_state": target.settles_as, **kept})
-        lock.continue_in(slot, _set_power, failed, driver, target, timeout_s)
+        lock.continue_in(slot, _set_power, failed, target, timeout_s)
 
 
 def _check_request(node: Node, driver: PowerInterface, target: PowerTarget) -> None:
@@ -62,27 +60,23 @@ def _check_request(node: Node, driver: PowerInterface, target: PowerTarget) -> N
     driver.check(node)
 
 
-def bring(lock: NodeLock, driver: PowerInterface, target: PowerTarget) -> None:
-    """See to it that the machine gets there, waiting for it in this thread."""
-    attempt = lock.attempt(_deadline(lock, target))
-    if _is_to_change(lock, driver, target, attempt):
-        finish(driver.change(lock.node, target, attempt), attempt)
+def bring(lock: NodeLock, target: PowerTarget, timeout_s: int | None = None) -> Generator[float, None, None]:
+    """See to it that the machine gets there, within that time or the configured one; yields its pauses."""
+    driver, attempt = registry.power(lock.node), lock.attempt(_deadline(lock, target, timeout_s))
+    if target.always_acts or driver.read(lock.node, attempt.deadline).power != target.settles_as:
+        yield from _change(lock, driver, target, attempt)
 
 
-def _set_power(lock: NodeLock, driver: PowerInterface, target: PowerTarget, timeout_s: int | None) -> Result | Later:
-    attempt = lock.attempt(_deadline(lock, target, timeout_s))
+def bring_here(lock: NodeLock, target: PowerTarget) -> None:
+    """The same, waiting for it in this thread."""
+    for pause_s in bring(lock, target):
+        lock.conductor.pause(pause_s)
+
+
+def _set_power(lock: NodeLock, target: PowerTarget, timeout_s: int | None) -> Pausing:
+    yield from bring(lock, target, timeout_s)
     text = f'Power changed by "{target}": the machine is now "{target.settles_as}".'
-    done = Result({"power_state": target.settles_as, "target_power_state": None}, Event("power", "INFO", text))
-    if not _is_to_change(lock, driver, target, attempt):
-        return done
-    return carry_out(lock, _change(lock, driver, target, attempt), done)
-
-
-def carry_out(_lock: NodeLock, change: Iterator[float], done: Result) -> Result | Later:
-    """Go on with a change of a machine until it pauses, or is done; no thread waits for its pauses."""
-    for pause_s in change:
-        return Later(pause_s, partial(carry_out, change=change, done=done))
-    return done
+    return Result({"power_state": target.settles_as, "target_power_state": None}, Event("power", "INFO", text))
 
 
 def _change(lock: NodeLock, driver: PowerInterface, target: PowerTarget, attempt: Attempt) -> Iterator[float]:
@@ -95,10 +89,6 @@ def _change(lock: NodeLock, driver: PowerInterface, target: PowerTarget, attempt
             raise
         LOG.warning('Node %s: %s Going on by "%s".', lock.node.label, exc, hard)
         yield from driver.change(lock.node, hard, lock.attempt(_deadline(lock, hard)))
-
-
-def _is_to_change(lock: NodeLock, driver: PowerInterface, target: PowerTarget, attempt: Attempt) -> bool:
-    return target.always_acts or driver.read(lock.node, attempt.deadline).power != target.settles_as
 
 
 def _deadline(lock: NodeLock, target: PowerTarget, timeout_s: int | None = None) -> Deadline:

@@ -15,7 +15,7 @@ from ironic_lite import errors
 from ironic_lite.clock import Deadline
 from ironic_lite.conductor import power
 from ironic_lite.conductor.context import Conductor, Work
-from ironic_lite.conductor.locks import Later, NodeLock, Result
+from ironic_lite.conductor.locks import NodeLock, Pausing, Result
 from ironic_lite.conductor.picture import Mode, View, mode, news
 from ironic_lite.config import Bool, Int, Section
 from ironic_lite.db import nodes
@@ -119,15 +119,14 @@ def _forces(node: Node) -> bool:
     )
 
 
-def _force(lock: NodeLock, found: dict[str, Any]) -> Result | Later:
+def _force(lock: NodeLock, found: dict[str, Any]) -> Pausing:
     """Under the lock. The driver looks once more before it presses anything."""
     wanted = PowerTarget(lock.node.power_state or "")
     LOG.warning('Node %s is "%s" by itself; bringing it back to "%s".', lock.node.label, found["power_state"], wanted)
     lock.write(target_power_state=wanted.settles_as)
     deadline = Deadline(lock.conductor.clock, power.conf.power_state_change_timeout)
-    change = registry.power(lock.node).change(lock.node, wanted, lock.attempt(deadline))
-    done = Result(found | {"power_state": wanted.settles_as, "target_power_state": None})
-    return power.carry_out(lock, change, done)
+    yield from registry.power(lock.node).change(lock.node, wanted, lock.attempt(deadline))
+    return Result(found | {"power_state": wanted.settles_as, "target_power_state": None})
 
 
 def give_up(conductor: Conductor, uuid: str, revision: int, failures: int, problem: errors.Error) -> None:

@@ -11,7 +11,7 @@ again from the row (`take_up`), by the next life or by whoever owns the node the
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final
 
 from ironic_lite import errors
@@ -19,7 +19,7 @@ from ironic_lite.cluster import rpc
 from ironic_lite.conductor import adopt, clean, deploy, inspecting, rescue, service, verify
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.flow import NOTHING, Flow, Request
-from ironic_lite.conductor.locks import NodeLock, Result
+from ironic_lite.conductor.locks import NodeLock, Pausing, Result
 from ironic_lite.conductor.stepping import WAITING_KEY
 from ironic_lite.config import Int, Section
 from ironic_lite.db import nodes
@@ -42,6 +42,8 @@ FLOWS: Final[Mapping[Provision, Flow]] = {
     Provision.UNRESCUING: rescue.UNRESCUING,
     Provision.SERVICING: service.SERVICING,
 }
+# What ends work of which nothing is wrong: the conductor stops, or has nobody to go on with it.
+TO_BE_TAKEN_UP: Final = (errors.Interrupted, errors.Stopping, errors.NoFreeWorker)
 # Of the nodes in these states only so many may be in the cluster: the option, how a sentence says it, the states.
 Crowd = tuple[str, str, frozenset[Provision]]
 DEPLOYS: Final[Crowd] = (
@@ -161,14 +163,14 @@ def take_up(conductor: Conductor, uuid: str) -> None:
         NodeLock(conductor, row, "taking up").run(_carry, _fail)
 
 
-def _resume(lock: NodeLock, outcome: Outcome) -> Result:
+def _resume(lock: NodeLock, outcome: Outcome) -> Pausing:
     after = next_state(lock.node.uuid, lock.node.provision_state, Event.RESUME)
     coming = _moved(lock.node, Event.RESUME, after, _without_wait(lock.node, {}), "What it waited for has ended.")
     lock.write(coming.event, **coming.changes)
-    return _carry(lock, outcome)
+    return (yield from _carry(lock, outcome))
 
 
-def _carry(lock: NodeLock, outcome: Outcome | None = None) -> Result:
+def _carry(lock: NodeLock, outcome: Outcome | None = None) -> Pausing:
     """Do the work of the node's state, and of each state that it leads to, until one has none.
 
     When the conductor stops in the middle the row stays as it is: whoever has the node next takes it up.
@@ -176,7 +178,9 @@ def _carry(lock: NodeLock, outcome: Outcome | None = None) -> Result:
     while True:
         try:
             end = FLOWS[lock.node.provision_state].work(lock, outcome)
-        except errors.Interrupted as exc:
+            if isinstance(end, Generator):
+                end = yield from end
+        except TO_BE_TAKEN_UP as exc:
             LOG.warning("Node %s: %s", lock.node.label, exc)
             return Result()
         outcome = None

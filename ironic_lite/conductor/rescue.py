@@ -8,7 +8,7 @@ from ironic_lite.clock import Deadline
 from ironic_lite.conductor import flow
 from ironic_lite.conductor.flow import Flow, Request
 from ironic_lite.conductor.locks import NodeLock
-from ironic_lite.conductor.stepping import End
+from ironic_lite.conductor.stepping import End, Ending
 from ironic_lite.config import Int, Section
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import Event
@@ -41,13 +41,13 @@ def _check(node: Node, event: Event) -> None:
     registry.rescue(node).check(node)
 
 
-def _work(lock: NodeLock, _outcome: Outcome | None) -> End:
-    registry.rescue(lock.node).rescue(lock.node, _attempt(lock))
+def _work(lock: NodeLock, _outcome: Outcome | None) -> Ending:
+    yield from registry.rescue(lock.node).rescue(lock.node, _attempt(lock))
     return End(Event.DONE, "The machine runs its rescue.")
 
 
-def _work_back(lock: NodeLock, _outcome: Outcome | None) -> End:
-    registry.rescue(lock.node).unrescue(lock.node, _attempt(lock))
+def _work_back(lock: NodeLock, _outcome: Outcome | None) -> Ending:
+    yield from registry.rescue(lock.node).unrescue(lock.node, _attempt(lock))
     return End(Event.DONE, "The machine runs its instance again.", _without_password(lock.node))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ironic_lite.conductor import flow, planning, stepping
 from ironic_lite.conductor.flow import Flow, Request
 from ironic_lite.conductor.locks import NodeLock
-from ironic_lite.conductor.stepping import End
+from ironic_lite.conductor.stepping import Ending
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import Event
 from ironic_lite.domain.states import Fault
@@ -23,8 +23,8 @@ def _begin(node: Node, event: Event, request: Request) -> dict[str, Any]:
     return Plan(StepKind.SERVICE, steps).written(node.driver_internal_info)
 
 
-def _work(lock: NodeLock, outcome: Outcome | None) -> End:
-    return stepping.run(lock, StepKind.SERVICE, outcome)
+def _work(lock: NodeLock, outcome: Outcome | None) -> Ending:
+    return (yield from stepping.run(lock, StepKind.SERVICE, outcome))
 
 
 def _give_up(lock: NodeLock, failure: str | None) -> dict[str, Any]:

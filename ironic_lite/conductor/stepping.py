@@ -9,6 +9,7 @@ asks to abort a step that cannot be interrupted has the plan end with that step.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, Final
 
 import msgspec
@@ -37,15 +38,19 @@ class End(msgspec.Struct, frozen=True):
     changes: dict[str, Any] = {}
 
 
-def run(lock: NodeLock, kind: StepKind, outcome: Outcome | None = None) -> End:
-    """Carry the node's plan on until it ends, waits or holds.
+Ending = Generator[float, None, End]
+Pausing = Generator[float, None, Outcome]
+
+
+def run(lock: NodeLock, kind: StepKind, outcome: Outcome | None = None) -> Ending:
+    """Carry the node's plan on until it ends, waits or holds; yields the pauses of changes of power.
 
     `outcome` is how the step ended that the node waited for. Without one a plan that stands at a step was interrupted.
     Raises `StepFailed`, `Aborted`, and whatever a driver raises.
     """
     plan = plan_of(lock.node, kind) or Plan(kind, ())
     if outcome is None and plan.current is not None:
-        outcome = _after_crash(lock, plan.current)
+        outcome = yield from _after_crash(lock, plan.current)
     while True:
         if isinstance(outcome, Failed):
             raise errors.StepFailed(step=plan.current.label if plan.current else "none", reason=outcome.reason)
@@ -60,7 +65,7 @@ def run(lock: NodeLock, kind: StepKind, outcome: Outcome | None = None) -> End:
         lock.write(**plan.written(lock.node.driver_internal_info))
         if step.step == HOLD:
             return End(Event.HOLD, f"Step {step.label} holds the node until somebody asks to unhold it.")
-        outcome = _execute(lock, step)
+        outcome = yield from _execute(lock, step)
 
 
 def check(conductor: Conductor, node: Node, step: Step) -> Outcome:
@@ -83,32 +88,32 @@ def _waiting(lock: NodeLock, outcome: Wait) -> End:
     return End(Event.WAIT, f"Waiting for {outcome.why}.", {"driver_internal_info": info})
 
 
-def _after_crash(lock: NodeLock, step: Step) -> Outcome:
+def _after_crash(lock: NodeLock, step: Step) -> Pausing:
     """How a step stands that was under way when its conductor ended."""
     if step.step in POWER_STEPS and step.step != "reboot":
-        return _execute(lock, step)
+        return (yield from _execute(lock, step))
     if step.step in (HOLD, WAIT):
         return Done()
     offer = None if step.step in POWER_STEPS else _offer(lock.node, step)
     if offer is not None and offer.check is not None:
         return check(lock.conductor, lock.node, step)
     if offer is not None and offer.terms.repeatable:
-        return _execute(lock, step)
+        return (yield from _execute(lock, step))
     return Failed("its conductor ended in the middle of it, and it is not one that may be repeated")
 
 
-def _execute(lock: NodeLock, step: Step) -> Outcome:
+def _execute(lock: NodeLock, step: Step) -> Pausing:
     if step.step in POWER_STEPS:
-        return _power(lock, TARGETS[step.step])
+        return (yield from _power(lock, TARGETS[step.step]))
     if step.step == WAIT:
         return _wait(step)
     offer = _offer(lock.node, step)
     return offer.call(lock.node, lock.attempt(Deadline(lock.conductor.clock, offer.terms.timeout_s)), step)
 
 
-def _power(lock: NodeLock, target: PowerTarget) -> Outcome:
+def _power(lock: NodeLock, target: PowerTarget) -> Pausing:
     lock.write(target_power_state=target.settles_as)
-    power.bring(lock, registry.power(lock.node), target)
+    yield from power.bring(lock, target)
     lock.write(power_state=target.settles_as, target_power_state=None)
     return Done()
 

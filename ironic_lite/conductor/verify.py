@@ -11,7 +11,7 @@ from ironic_lite import errors
 from ironic_lite.conductor import caching, planning, stepping
 from ironic_lite.conductor.flow import Flow
 from ironic_lite.conductor.locks import NodeLock
-from ironic_lite.conductor.stepping import End
+from ironic_lite.conductor.stepping import Ending
 from ironic_lite.domain.steps import Plan, StepKind, plan_of, without_plan
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.steps import Outcome
@@ -19,7 +19,7 @@ from ironic_lite.drivers.steps import Outcome
 LOG: Final = logging.getLogger(__name__)
 
 
-def _work(lock: NodeLock, outcome: Outcome | None) -> End:
+def _work(lock: NodeLock, outcome: Outcome | None) -> Ending:
     reading = registry.power(lock.node).read(lock.node, lock.conductor.poll_deadline())
     if reading.power is None:
         raise errors.Invalid(reason="the BMC answers, but does not say whether the machine is on or off")
@@ -27,7 +27,7 @@ def _work(lock: NodeLock, outcome: Outcome | None) -> End:
     changes = {name: value for name, value in told.items() if value is not None}
     _read_parts(lock)
     _plan(lock)
-    end = stepping.run(lock, StepKind.VERIFY, outcome)
+    end = yield from stepping.run(lock, StepKind.VERIFY, outcome)
     sentence = f'The BMC answers and the machine is "{reading.power}". {end.sentence}'
     return msgspec.structs.replace(end, sentence=sentence, changes=end.changes | changes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ironic_lite.clock import Deadline, triangular_s
@@ -40,9 +40,10 @@ def _begun(delay: Range) -> Outcome:
     return Wait("the fake machine to take its time", check_after_s=delay_s) if delay_s else Done()
 
 
-def _rest(delay: Range, attempt: Attempt) -> None:
+def _rest(delay: Range, attempt: Attempt) -> Iterator[float]:
     attempt.permit()
-    attempt.pause(min(triangular_s(*delay), attempt.deadline.left_s()))
+    if (delay_s := triangular_s(*delay)) > 0:
+        yield min(delay_s, attempt.deadline.left_s())
 
 
 class FakeDeploy(_Slow):
@@ -54,18 +55,18 @@ class FakeDeploy(_Slow):
         attempt.permit()
         return _begun(conf.deploy_delay)
 
-    def tear_down(self, node: Node, attempt: Attempt) -> None:
-        _rest(conf.deploy_delay, attempt)
+    def tear_down(self, node: Node, attempt: Attempt) -> Iterator[float]:
+        yield from _rest(conf.deploy_delay, attempt)
 
 
 class FakeRescue(_Slow):
     """A rescue without a ramdisk."""
 
-    def rescue(self, node: Node, attempt: Attempt) -> None:
-        _rest(conf.rescue_delay, attempt)
+    def rescue(self, node: Node, attempt: Attempt) -> Iterator[float]:
+        yield from _rest(conf.rescue_delay, attempt)
 
-    def unrescue(self, node: Node, attempt: Attempt) -> None:
-        _rest(conf.rescue_delay, attempt)
+    def unrescue(self, node: Node, attempt: Attempt) -> Iterator[float]:
+        yield from _rest(conf.rescue_delay, attempt)
 
 
 class FakeRaid(_Slow):

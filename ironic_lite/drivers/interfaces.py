@@ -191,29 +191,29 @@ class ManagementInterface(Protocol):
 
 
 class DeployInterface(Protocol):
-    """How an instance comes onto a machine, by steps (`drivers.steps`), and how it goes."""
+    """How an instance comes onto a machine, by steps (`drivers.steps`), and how it goes; pauses are yielded."""
 
     properties: Mapping[str, str]
 
     def check(self, node: Node) -> None:
         """Raise `Invalid` with what a deployment lacks. Never talks to the BMC."""
 
-    def tear_down(self, node: Node, attempt: Attempt) -> None:
+    def tear_down(self, node: Node, attempt: Attempt) -> Iterator[float]:
         """End what runs on the machine: it has no instance afterwards. May be repeated."""
 
 
 class RescueInterface(Protocol):
-    """A ramdisk into which the owner of a broken instance can log in."""
+    """A ramdisk into which the owner of a broken instance can log in; pauses are yielded."""
 
     properties: Mapping[str, str]
 
     def check(self, node: Node) -> None:
         """Raise `Invalid` with what a rescue lacks. Never talks to the BMC."""
 
-    def rescue(self, node: Node, attempt: Attempt) -> None:
+    def rescue(self, node: Node, attempt: Attempt) -> Iterator[float]:
         """Boot it. May be repeated."""
 
-    def unrescue(self, node: Node, attempt: Attempt) -> None:
+    def unrescue(self, node: Node, attempt: Attempt) -> Iterator[float]:
         """Boot the instance again. May be repeated."""
 
 

@@ -256,6 +256,41 @@ def test_the_conductors_own_steps(story: Story):
     assert (node.provision_state, node.power_state) == ("active", "power off")
 
 
+@pytest.fixture
+def slow() -> Any:
+    """Machines take 30 seconds for a change of power."""
+    config.CONF.set_override("power_delay", "30", "fake")
+    yield
+    config.CONF.clear_override("power_delay", "fake")
+
+
+REBOOT = Request(steps=[AskedStep("power", "reboot"), AskedStep("vendor", "once")])
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_step_of_power_has_no_thread_while_the_machine_is_on_its_way(story: Story):
+    node = story.node("active")
+    provision.change_provision_state.run(story.conductor, node.uuid, Event.SERVICE, REBOOT)
+    until(lambda: story.now(node).target_power_state == "power on")
+    until(lambda: story.conductor.pool.stats().busy == 0)
+    assert (story.now(node).provision_state, story.now(node).reservation) == ("servicing", "h1")
+    story.held.pass_s(31)
+    node = story.settled(node)
+    assert (node.provision_state, node.power_state, LEDGER) == ("active", "power on", ["once"])
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_stop_while_the_machine_is_on_its_way_leaves_the_node_to_the_next_life(story: Story):
+    node = story.node("active")
+    provision.change_provision_state.run(story.conductor, node.uuid, Event.SERVICE, REBOOT)
+    until(lambda: story.now(node).target_power_state == "power on")
+    until(lambda: story.conductor.pool.stats().busy == 0)
+    story.conductor.agenda.close()
+    story.conductor.interrupted.set()
+    node = story.settled(node)
+    assert (node.provision_state, node.last_error, LEDGER) == ("servicing", None, [])
+
+
 @pytest.mark.parametrize(
     ("verb", "request_", "says"),
     [
