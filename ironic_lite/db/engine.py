@@ -106,12 +106,8 @@ class Database:
             json_deserializer=msgspec.json.decode,
             **({} if self._writer else {"isolation_level": "READ COMMITTED"}),
         )
-        self._writing = self._engine
         if self._writer:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
-            # The same pool under another name, whose transactions say BEGIN: readers need none.
-            self._writing = self._engine.execution_options()
-            sa.event.listen(self._writing, "begin", _begin_sqlite)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -133,10 +129,12 @@ class Database:
         try:
             with (
                 self._translated(),
-                self._writing.connect() as connection,
+                self._engine.connect() as connection,
                 _thrown_away_if_it_fails(connection),
                 connection.begin(),
             ):
+                if self._writer:
+                    _begin_sqlite(connection)
                 yield connection
         finally:
             if self._writer:
