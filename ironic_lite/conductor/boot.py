@@ -7,7 +7,7 @@ from ironic_lite.cluster import rpc
 from ironic_lite.conductor.context import Conductor
 from ironic_lite.conductor.locks import NodeLock, Result
 from ironic_lite.db import nodes
-from ironic_lite.db.nodes import Event
+from ironic_lite.db.history import Event
 from ironic_lite.domain.states import BootDevice
 from ironic_lite.drivers import registry
 from ironic_lite.drivers.interfaces import BootChoice

@@ -66,6 +66,7 @@ class Conductor:
         self.clock: Final = clock
         self.programs: Final = Programs(clock)
         self.interrupted: Final = threading.Event()
+        self.holds: Final[set[str]] = set()  # the ids of the locks that work of this life has; single operations only
         self.sensors: Final = Reports()
         self.process: Final = Process(clock)
         self.servers: Final[list[Server]] = []

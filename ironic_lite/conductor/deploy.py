@@ -1,4 +1,7 @@
-"""deploying and deleting: an instance comes onto a machine, and goes."""
+"""deploying and deleting: an instance comes onto a machine, and goes.
+
+Its config drive stays in instance_info until it goes, for a rebuild that brings none; no answer of the API shows it.
+"""
 
 from __future__ import annotations
 

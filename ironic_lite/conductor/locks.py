@@ -26,7 +26,8 @@ from ironic_lite import errors
 from ironic_lite.clock import Deadline, new_uuid
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db import nodes
-from ironic_lite.db.nodes import Event, Hold
+from ironic_lite.db.history import Event
+from ironic_lite.db.nodes import Hold
 from ironic_lite.domain.node import Node
 from ironic_lite.drivers.interfaces import Attempt
 from ironic_lite.executors.slot import Slot
@@ -77,7 +78,12 @@ class NodeLock:
         self._hold = Hold(conductor.host, new_uuid())
         self._proven_at = conductor.clock.boottime()
         self._handed_over = False
-        nodes.take(conductor.database, node, self._hold, purpose, coming or {}, event)
+        conductor.holds.add(self._hold.lock_id)
+        try:
+            nodes.take(conductor.database, node, self._hold, purpose, coming or {}, event)
+        except BaseException:
+            conductor.holds.discard(self._hold.lock_id)
+            raise
         self.node = conductor.wrote(node, {"reservation": conductor.host} | dict(coming or {}))
 
     def __enter__(self) -> Self:
@@ -152,6 +158,7 @@ class NodeLock:
             result = work()
         except errors.LockLost as exc:
             LOG.warning("%s", exc)
+            self.conductor.holds.discard(self._hold.lock_id)
             return
         except errors.Error as exc:
             result = failed(self, str(exc))
@@ -204,10 +211,20 @@ class NodeLock:
     def finish(self, result: Result) -> None:
         """Write the result and let go, in one statement.
 
-        A database that is away is asked again a few times: a lock left behind stops the node.
+        A database that is away is asked again a few times. If it stays away, or cannot take the result, the lock is
+        nobody's from here on, and the house-keeping frees it (`recovery.free_forgotten`).
         """
         self._handed_over = True
-        self._release(result)
+        try:
+            self._release(result)
+        except errors.LockLost as exc:
+            LOG.warning("%s", exc)
+        except Exception:
+            LOG.exception("Node %s is still locked by %s, which has ended.", self.node.label, self.purpose)
+        else:
+            self.conductor.wrote(self.node, {"reservation": None} | dict(result.changes))
+        finally:
+            self.conductor.holds.discard(self._hold.lock_id)
 
     def _release(self, result: Result) -> None:
         for wait_s in (*RELEASE_RETRIES_S, None):
@@ -217,15 +234,10 @@ class NodeLock:
                 )
             except errors.DatabaseUnavailable as exc:
                 if wait_s is None:
-                    LOG.exception("Node %s stays locked by %s.", self.node.label, self.purpose)
-                    return
+                    raise
                 LOG.warning("Node %s can't be released yet: %s", self.node.label, exc)
                 self.conductor.clock.wait(threading.Event(), wait_s)
-            except errors.LockLost as exc:
-                LOG.warning("%s", exc)
-                return
             else:
-                self.conductor.wrote(self.node, {"reservation": None} | dict(result.changes))
                 return
 
     def _report(self, text: str) -> None:

@@ -10,7 +10,7 @@ from ironic_lite.cluster import rpc
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.locks import NodeLock, Pausing, Result
 from ironic_lite.db import nodes
-from ironic_lite.db.nodes import Event
+from ironic_lite.db.history import Event
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import UNSTABLE, BootMode
 from ironic_lite.drivers import registry

@@ -19,7 +19,7 @@ from ironic_lite.conductor.locks import NodeLock, Pausing, Result
 from ironic_lite.conductor.picture import Mode, View, mode, news
 from ironic_lite.config import Bool, Int, Section
 from ironic_lite.db import nodes
-from ironic_lite.db.nodes import Event
+from ironic_lite.db.history import Event
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import Fault, Power, PowerTarget
 from ironic_lite.drivers import registry

@@ -22,7 +22,7 @@ from ironic_lite.conductor.flow import NOTHING, Flow, Request
 from ironic_lite.conductor.locks import NodeLock, Pausing, Result
 from ironic_lite.conductor.stepping import WAITING_KEY
 from ironic_lite.config import Int, Section
-from ironic_lite.db import nodes
+from ironic_lite.db import history, nodes
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import KEEPS_TARGET, WORK_OF, Event, accepts, next_state, target_of
 from ironic_lite.domain.states import STABLE, WORKING, Provision
@@ -42,8 +42,8 @@ FLOWS: Final[Mapping[Provision, Flow]] = {
     Provision.UNRESCUING: rescue.UNRESCUING,
     Provision.SERVICING: service.SERVICING,
 }
-# What ends work of which nothing is wrong: the conductor stops, or has nobody to go on with it.
-TO_BE_TAKEN_UP: Final = (errors.Interrupted, errors.Stopping, errors.NoFreeWorker)
+# What ends work of which nothing is wrong: the conductor stops, has nobody to go on with it, or no database.
+TO_BE_TAKEN_UP: Final = (errors.Interrupted, errors.Stopping, errors.NoFreeWorker, errors.DatabaseUnavailable)
 # Of the nodes in these states only so many may be in the cluster: the option, how a sentence says it, the states.
 Crowd = tuple[str, str, frozenset[Provision]]
 DEPLOYS: Final[Crowd] = (
@@ -113,14 +113,14 @@ def _abort(conductor: Conductor, row: Node, after: Provision) -> None:
         )
     flow = _flow_of(row)
     plan = plan_of(row, flow.kind) if flow is not None and flow.kind is not None else None
-    if plan is not None and plan.current is not None and not plan.current.abortable and after not in STABLE:
+    marked = plan.to_abort.written(row.driver_internal_info) if plan is not None and plan.current is not None else {}
+    if plan is not None and plan.current is not None and not plan.current.abortable:
         with NodeLock(conductor, row, Event.ABORT) as lock:
             text = f"It is to end after step {plan.current.label}, which cannot be interrupted: by request."
-            columns = plan.to_abort.written(row.driver_internal_info)
-            lock.finish(Result(columns, nodes.Event("provisioning", "INFO", text)))
+            lock.finish(Result(marked, history.Event("provisioning", "INFO", text)))
         return
     with conductor.pool.slot(Work.PROVISIONING, f"abort of node {row.label}") as slot:
-        lock = NodeLock(conductor, row, Event.ABORT)
+        lock = NodeLock(conductor, row, Event.ABORT, marked)  # marked, so that a crash does not take the abort back
         lock.continue_in(slot, _give_up, _fail, after)
 
 
@@ -164,25 +164,36 @@ def take_up(conductor: Conductor, uuid: str) -> None:
 
 
 def _resume(lock: NodeLock, outcome: Outcome) -> Pausing:
-    after = next_state(lock.node.uuid, lock.node.provision_state, Event.RESUME)
-    coming = _moved(lock.node, Event.RESUME, after, _without_wait(lock.node, {}), "What it waited for has ended.")
-    lock.write(coming.event, **coming.changes)
-    return (yield from _carry(lock, outcome))
+    def resumed() -> Pausing:
+        after = next_state(lock.node.uuid, lock.node.provision_state, Event.RESUME)
+        coming = _moved(lock.node, Event.RESUME, after, _without_wait(lock.node, {}), "What it waited for has ended.")
+        lock.write(coming.event, **coming.changes)
+        return (yield from _walk(lock, outcome))
+
+    return (yield from _kept_on(lock, resumed()))
 
 
-def _carry(lock: NodeLock, outcome: Outcome | None = None) -> Pausing:
-    """Do the work of the node's state, and of each state that it leads to, until one has none.
+def _carry(lock: NodeLock) -> Pausing:
+    return (yield from _kept_on(lock, _walk(lock, None)))
 
-    When the conductor stops in the middle the row stays as it is: whoever has the node next takes it up.
-    """
+
+def _kept_on(lock: NodeLock, work: Pausing) -> Pausing:
+    """The work; but if it ended through nobody's fault, its node stays as it is, and is taken up."""
+    try:
+        return (yield from work)
+    except TO_BE_TAKEN_UP as exc:
+        LOG.warning("Node %s: %s", lock.node.label, exc)
+        return Result(_without_target(lock.node))
+    except errors.Aborted as exc:
+        return _failed(lock, str(exc), failure=False)
+
+
+def _walk(lock: NodeLock, outcome: Outcome | None) -> Pausing:
+    """Do the work of the node's state, and of each state that it leads to, until one has none."""
     while True:
-        try:
-            end = FLOWS[lock.node.provision_state].work(lock, outcome)
-            if isinstance(end, Generator):
-                end = yield from end
-        except TO_BE_TAKEN_UP as exc:
-            LOG.warning("Node %s: %s", lock.node.label, exc)
-            return Result()
+        end = FLOWS[lock.node.provision_state].work(lock, outcome)
+        if isinstance(end, Generator):
+            end = yield from end
         outcome = None
         after = next_state(lock.node.uuid, lock.node.provision_state, end.event)
         coming = _moved(lock.node, end.event, after, end.changes, end.sentence)
@@ -192,11 +203,16 @@ def _carry(lock: NodeLock, outcome: Outcome | None = None) -> Pausing:
 
 
 def _fail(lock: NodeLock, reason: str) -> Result:
-    """End the work of the node's state, or its wait, with a failure."""
+    return _failed(lock, reason, failure=True)
+
+
+def _failed(lock: NodeLock, reason: str, *, failure: bool) -> Result:
+    """End the work of the node's state, or its wait; `failure`: it was not what somebody asked for."""
     state = lock.node.provision_state
     text = f'Node {lock.node.uuid} failed in state "{state}": {reason}'
     after = next_state(lock.node.uuid, state, Event.FAIL)
-    return _moved(lock.node, Event.FAIL, after, _tidied(lock, text) | {"last_error": text}, text, "ERROR")
+    columns = _tidied(lock, text if failure else None) | {"last_error": text}
+    return _moved(lock.node, Event.FAIL, after, columns, text, "ERROR")
 
 
 def _tidied(lock: NodeLock, failure: str | None) -> dict[str, Any]:
@@ -207,7 +223,12 @@ def _tidied(lock: NodeLock, failure: str | None) -> dict[str, Any]:
     except Exception:
         LOG.exception("Node %s: tidying up failed.", lock.node.label)
         columns = {}
-    return _without_wait(lock.node, columns)
+    return _without_target(lock.node) | _without_wait(lock.node, columns)
+
+
+def _without_target(node: Node) -> dict[str, Any]:
+    """A change of power that was a step's is over with it."""
+    return {} if node.target_power_state is None else {"target_power_state": None}
 
 
 def _moved(
@@ -221,7 +242,7 @@ def _moved(
     else:
         target = target_of(after)
     states = {"provision_state": after, "target_provision_state": target}
-    return Result(states | dict(columns), nodes.Event("provisioning", severity, sentence))
+    return Result(states | dict(columns), history.Event("provisioning", severity, sentence))
 
 
 def _without_wait(node: Node, columns: dict[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from ironic_lite.conductor import provision
 from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.db import nodes
 from ironic_lite.db.engine import Database
-from ironic_lite.db.nodes import Event, Hold
+from ironic_lite.db.history import Event
+from ironic_lite.db.nodes import Hold
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import WORKING
 
 LOG = logging.getLogger(__name__)
 AT_START: Final = "the conductor that worked on it ended in the middle and was started again"
+FORGOTTEN: Final = "the work that took it has ended without being able to say so"
 AT_STOP: Final = "the conductor that worked on it was stopped before the work was done"
 
 
@@ -30,6 +32,17 @@ def free_locks(database: Database, host: str, reason: str) -> int:
     left = nodes.locked_by(database, host)
     for node in left:
         _free(database, node, reason)
+    return len(left)
+
+
+def free_forgotten(conductor: Conductor) -> int:
+    """Release the locks of this host that no work of it has any more; returns how many.
+
+    The answer to a statement was lost, or the database was away for longer than its work could wait.
+    """
+    left = [node for node in nodes.held_by(conductor.database, conductor.host) if node.lock_id not in conductor.holds]
+    for node in left:
+        _free(conductor.database, node, FORGOTTEN)
     return len(left)
 
 

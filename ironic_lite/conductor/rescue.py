@@ -43,7 +43,7 @@ def _check(node: Node, event: Event) -> None:
 
 def _work(lock: NodeLock, _outcome: Outcome | None) -> Ending:
     yield from registry.rescue(lock.node).rescue(lock.node, _attempt(lock))
-    return End(Event.DONE, "The machine runs its rescue.")
+    return End(Event.DONE, "The machine runs its rescue.", _without_password(lock.node))
 
 
 def _work_back(lock: NodeLock, _outcome: Outcome | None) -> Ending:

@@ -28,7 +28,8 @@ class Schedule:
         self._freshness = Freshness(conductor)
         self._following = Following(conductor, self._freshness)
         self._sensing = Sensing(conductor, collector)
-        self._freshness.followers.extend((self._sensing.place, Waiting(conductor).place))
+        self._waiting = Waiting(conductor)
+        self._freshness.followers.extend((self._sensing.place, self._waiting.place))
         self._subscriptions = Subscriptions(conductor)
         self._strain = Strain(conductor.pool.stats, self._lanes, conductor.clock)
 
@@ -60,7 +61,9 @@ class Schedule:
     def _keep_house(self) -> None:
         """Let go of nodes that are gone, take up those that nobody works on, and see whether the workers suffice."""
         self._strain.look()
+        recovery.free_forgotten(self._conductor)
         recovery.take_up_stranded(self._conductor)
+        self._waiting.make_up()
         self._conductor.forget_all_but(nodes.uuids(self._conductor.database))
 
 

@@ -55,7 +55,7 @@ def run(lock: NodeLock, kind: StepKind, outcome: Outcome | None = None) -> Endin
         if isinstance(outcome, Failed):
             raise errors.StepFailed(step=plan.current.label if plan.current else "none", reason=outcome.reason)
         if isinstance(outcome, Wait):
-            return _waiting(lock, outcome)
+            return _waiting(lock, plan, outcome)
         if plan.current is not None and plan.current.abort_after:
             raise errors.Aborted(step=plan.current.label)
         following = plan.following
@@ -70,7 +70,7 @@ def run(lock: NodeLock, kind: StepKind, outcome: Outcome | None = None) -> Endin
 
 def check(conductor: Conductor, node: Node, step: Step) -> Outcome:
     """How a step stands that the node waits for. Asks the BMC at most, and takes no lock."""
-    if step.step == WAIT:
+    if step.step in (WAIT, HOLD):
         return Done()
     offer = _offer(node, step)
     if offer.check is None:
@@ -83,7 +83,11 @@ def _told(plan: Plan) -> str:
     return f"All {plan.kind} steps are done: {names}." if names else f"There are no {plan.kind} steps to do."
 
 
-def _waiting(lock: NodeLock, outcome: Wait) -> End:
+def _waiting(lock: NodeLock, plan: Plan, outcome: Wait) -> End:
+    if plan.kind is StepKind.VERIFY:  # there is no state in which it could wait
+        raise errors.StepFailed(
+            step=plan.current.label if plan.current else "none", reason="a verification cannot wait"
+        )
     info = lock.node.driver_internal_info | {WAITING_KEY: msgspec.to_builtins(outcome)}
     return End(Event.WAIT, f"Waiting for {outcome.why}.", {"driver_internal_info": info})
 

@@ -2,7 +2,8 @@
 
 *Guarantees.* (1) Whoever waits has one entry on the agenda, and no thread. It is made whenever the node's row is read
 or written in a waiting state, so a restart, or another owner, knows of it as well. (2) Whether a wait is over is
-decided by the row as it is then and by the database's clock. (3) A look that could not be taken comes again.
+decided by the row as it is then and by the database's clock. (3) A look that could not be taken comes again, and who
+found no room on the agenda is taken note of by the house-keeping.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ironic_lite.db import nodes
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import WORK_OF
 from ironic_lite.domain.states import WAITING, Provision
-from ironic_lite.domain.steps import plan_of
+from ironic_lite.domain.steps import HOLD, Plan, plan_of
 from ironic_lite.drivers.steps import Failed, Outcome, Wait
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Waiting:
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
+        self._left_out = False  # somebody found no room on the agenda
 
     def place(self, rows: Iterable[Node], _gone: Iterable[str] = ()) -> None:
         """Take note of those that wait."""
@@ -54,6 +56,12 @@ class Waiting:
             if row.provision_state in WAITING and row.reservation is None:
                 since = row.provision_updated_at or now
                 self._arm(row, max(0.0, (now - since).total_seconds()))
+
+    def make_up(self) -> None:
+        """Take note of everybody who waits, if somebody was left out. Raises `DatabaseUnavailable`."""
+        if self._left_out:
+            self._left_out = False
+            self.place(nodes.in_states(self._conductor.database, WAITING))
 
     def _arm(self, row: Node, waited_s: float) -> None:
         delays = [when - waited_s for when in (_check_after_s(row), _limit_s(row)) if when is not None]
@@ -66,6 +74,10 @@ class Waiting:
             entry = self._conductor.agenda.after(delay_s, Work.WAITS, f"wait of node {uuid}", look, key=("wait", uuid))
         except errors.Stopping:
             return  # the next life reads the row
+        except errors.AgendaFull as exc:
+            LOG.warning("%s", exc)
+            self._left_out = True
+            return
         entry.add_done_callback(partial(self._again_if_failed, uuid))
 
     def _again_if_failed(self, uuid: str, entry: Future[Any]) -> None:
@@ -99,8 +111,7 @@ class Waiting:
             provision.carry_on(self._conductor, row, outcome)
 
     def _outcome(self, row: Node) -> Outcome:
-        flow = provision.FLOWS[WORK_OF[row.provision_state]]
-        plan = plan_of(row, flow.kind) if flow.kind is not None else None
+        plan = _plan(row)
         if plan is None or plan.current is None:
             return Wait("somebody")
         try:
@@ -113,8 +124,17 @@ class Waiting:
 
 
 def _check_after_s(row: Node) -> float | None:
+    """None if somebody will say so. Nothing to wait for has who was asked to unhold, when its conductor ended."""
     told = row.driver_internal_info.get(stepping.WAITING_KEY)
-    return msgspec.convert(told, Wait).check_after_s if told else None
+    if told is not None:
+        return msgspec.convert(told, Wait).check_after_s
+    plan = _plan(row)
+    return 0.0 if plan is not None and plan.current is not None and plan.current.step == HOLD else None
+
+
+def _plan(row: Node) -> Plan | None:
+    kind = provision.FLOWS[WORK_OF[row.provision_state]].kind
+    return plan_of(row, kind) if kind is not None else None
 
 
 def _limit_s(row: Node) -> float | None:

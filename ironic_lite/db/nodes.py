@@ -19,8 +19,8 @@ import msgspec
 import sqlalchemy as sa
 
 from ironic_lite import errors
-from ironic_lite.clock import new_uuid
-from ironic_lite.db.engine import Database, seconds_ago, seconds_since, utc_now
+from ironic_lite.db.engine import Database, seconds_ago, utc_now
+from ironic_lite.db.history import Event, record, storable
 from ironic_lite.db.tables import (
     allocations,
     bios_settings,
@@ -45,18 +45,6 @@ class Hold(msgspec.Struct, frozen=True):
 
     host: str
     lock_id: str
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One row of a node's history, written with the result that it tells of.
-
-    The node's provision state is added to it, and if it changes, how long the one before took.
-    """
-
-    event_type: str
-    severity: str
-    event: str
-    user: str | None = None
 
 
 class Version(NamedTuple):
@@ -150,7 +138,7 @@ def take(
     values = lock | dict(coming)
     with database.write() as connection:
         if event is not None:
-            _record(connection, node.uuid, hold.host, coming, event)
+            record(connection, node.uuid, hold.host, coming, event)
         taken = _is_changed(connection, "unseen", values, {"node": node.uuid, "seen": node.revision})
         if not taken:
             connection.rollback()
@@ -164,7 +152,7 @@ def write(
     """Change a node that `hold` holds, and tell its history. Raises `LockLost` if it no longer does."""
     with database.write() as connection:
         if event is not None:
-            _record(connection, uuid, hold.host, values, event)
+            record(connection, uuid, hold.host, values, event)
         _write_held(connection, uuid, hold, purpose, values)
 
 
@@ -207,6 +195,19 @@ def places(database: Database) -> list[tuple[str, str, str]]:
 def locked_by(database: Database, host: str) -> list[Node]:
     """Every node that this host holds, whatever the case its name was written in."""
     query = sa.select(*_COLUMNS).where(sa.func.lower(c.reservation) == host.lower())
+    with database.read() as connection:
+        return [_as_node(row) for row in connection.execute(query)]
+
+
+def held_by(database: Database, host: str) -> list[Node]:
+    """Every node that this host holds, by its name as it is written now."""
+    with database.read() as connection:
+        return [_as_node(row) for row in connection.execute(sa.select(*_COLUMNS).where(c.reservation == host))]
+
+
+def in_states(database: Database, states: Collection[str]) -> list[Node]:
+    """Every node in one of those provision states."""
+    query = sa.select(*_COLUMNS).where(c.provision_state.in_(sorted(states)))
     with database.read() as connection:
         return [_as_node(row) for row in connection.execute(query)]
 
@@ -298,8 +299,10 @@ def _update(right: str, columns: tuple[str, ...]) -> sa.Update:
 def _is_changed(connection: sa.Connection, right: str, values: Mapping[str, Any], proof: dict[str, Any]) -> bool:
     """Whether the node that `proof` names was changed: its names are those of the right."""
     if values.get("instance_uuid", "") is None:
+        if connection.dialect.name in ("mysql", "mariadb"):
+            connection.execute(_LOCKED[right], proof)  # or of two that both refer to the row neither may change it
         connection.execute(_FORGET[right], proof)
-    bound = {f"new_{name}": value for name, value in values.items()}
+    bound = {f"new_{name}": storable(value) for name, value in values.items()}
     return connection.execute(_update(right, tuple(sorted(values))), bound | proof).rowcount == 1
 
 
@@ -310,43 +313,16 @@ def _forgotten(right: str) -> sa.Delete:
 
 
 _FORGET: Final = {right: _forgotten(right) for right in _RIGHTS}
+_LOCKED: Final = {
+    right: sa.select(c.id).where(c.uuid == sa.bindparam("node"), *proof).with_for_update(key_share=True)
+    for right, proof in _RIGHTS.items()
+}
 
 
 def _write_held(connection: sa.Connection, uuid: str, hold: Hold, purpose: str, values: Mapping[str, Any]) -> None:
     fence = {"node": uuid, "holder": hold.host, "hold_id": hold.lock_id}
     if not _is_changed(connection, "held", values, fence):
         raise errors.LockLost(node=uuid, purpose=purpose)
-
-
-def _record(connection: sa.Connection, uuid: str, host: str, values: Mapping[str, Any], event: Event) -> None:
-    """Before the change itself, so that the row still tells since when the state was what it was."""
-    bound = {"row": new_uuid(), "host": host, "node": uuid} | msgspec.structs.asdict(event)
-    if "provision_state" in values:
-        states = {"state": values["provision_state"], "target": values.get("target_provision_state")}
-        connection.execute(_RECORD_CHANGE, bound | states)
-    else:
-        connection.execute(_RECORD, bound)
-
-
-def _told(state: Any, target: Any, duration: Any) -> sa.Insert:
-    """An entry of the history, made from the node's row as it is."""
-    columns: dict[str, Any] = {name: sa.bindparam(name, type_=sa.String()) for name in Event.__struct_fields__}
-    columns |= {
-        "uuid": sa.bindparam("row", type_=sa.String()), "conductor": sa.bindparam("host", type_=sa.String()),
-        "created_at": utc_now(), "node_id": c.id,
-        "state": state, "target_provision_state": target, "duration_seconds": duration,
-    }  # fmt: skip
-    row = sa.select(*(value.label(name) for name, value in columns.items())).where(c.uuid == sa.bindparam("node"))
-    # Locked as the change will lock it: MariaDB would let two insert, and neither change the row that both refer to.
-    return sa.insert(node_history).from_select(list(columns), row.with_for_update(key_share=True))
-
-
-_RECORD: Final = _told(c.provision_state, c.target_provision_state, sa.null())
-_RECORD_CHANGE: Final = _told(
-    sa.bindparam("state", type_=sa.String()),
-    sa.bindparam("target", type_=sa.String()),
-    seconds_since(c.provision_updated_at),
-)
 
 
 def _refuse(database: Database, uuid: str) -> None:

@@ -14,7 +14,8 @@ from ironic_lite.clock import new_uuid
 from ironic_lite.conductor.picture import Mode, mode
 from ironic_lite.db import nodes
 from ironic_lite.db.engine import Database, seconds_ago
-from ironic_lite.db.nodes import Event, Hold
+from ironic_lite.db.history import Event
+from ironic_lite.db.nodes import Hold
 from ironic_lite.db.tables import node_history
 from ironic_lite.db.tables import nodes as table
 from tests.builders import a_node, a_row
@@ -195,3 +196,22 @@ def test_a_lock_that_is_not_taken_tells_the_history_nothing(database: Database):
         nodes.write(database, seen.uuid, Hold("h1", "one"), "manage", {}, Event("provisioning", "INFO", "no"))
     with database.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(node_history)) == 0
+
+
+def test_instances_are_cleared_by_many_at_once(database: Database):
+    """The end of an allocation and the change of its node refer to the same row: no database may fail for it."""
+    node = a_node(database, instance_uuid=new_uuid())
+    outcome: Counter[str] = Counter()
+
+    def clear(_: int) -> str:
+        seen = nodes.get(database, node.uuid)
+        try:
+            nodes.change(database, seen.uuid, seen.revision, {"instance_uuid": None})
+        except errors.ChangedMeanwhile:
+            return "late"
+        return "cleared"
+
+    with ThreadPoolExecutor(6) as pool:
+        outcome.update(pool.map(clear, range(120)))
+    assert outcome["cleared"] > 0
+    assert outcome.total() == 120

@@ -26,7 +26,8 @@ class Story:
 
     def __init__(self, conductor: Conductor, held: HeldClock) -> None:
         self.conductor, self.held = conductor, held
-        conductor.freshness.followers.append(Waiting(conductor).place)
+        self.waiting = Waiting(conductor)
+        conductor.freshness.followers.append(self.waiting.place)
 
     def node(self, state: str, **given: Any) -> Node:
         usual = {"vendor_interface": "scripted", "power_state": "power off"}

@@ -27,20 +27,21 @@ NOT_IN_MAINTENANCE: Final = frozenset({Event.DEPLOY, Event.REBUILD})
 NOT_IF_PROTECTED: Final = frozenset({Event.DELETE, Event.REBUILD})
 
 CONFIG_DRIVE_OBJECT_SINCE: Final = 56
+MAX_PRIORITY: Final = 10**9
 VENDOR_DATA_SINCE: Final = 59
 CONFIG_DRIVE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "meta_data": dict, "network_data": dict, "user_data": (dict, list, str), "vendor_data": dict,
 }  # fmt: skip
 
-# What may stand beside a provision target: its first version, and the events that it means something to.
-EXTRAS: Final[dict[str, tuple[int, frozenset[Event]]]] = {
-    "configdrive": (1, frozenset({Event.DEPLOY, Event.REBUILD})),
-    "clean_steps": (15, frozenset({Event.CLEAN})),
-    "rescue_password": (38, frozenset({Event.RESCUE})),
-    "deploy_steps": (69, frozenset({Event.DEPLOY, Event.REBUILD})),
-    "disable_ramdisk": (70, frozenset({Event.CLEAN, Event.SERVICE})),
-    "service_steps": (87, frozenset({Event.SERVICE})),
-    "runbook": (92, frozenset({Event.CLEAN, Event.SERVICE, Event.DEPLOY})),
+# What may stand beside a provision target: the events that it means something to, each with its first version.
+EXTRAS: Final[dict[str, dict[Event, int]]] = {
+    "configdrive": {Event.DEPLOY: 1, Event.REBUILD: 35},
+    "clean_steps": {Event.CLEAN: 15},
+    "rescue_password": {Event.RESCUE: 38},
+    "deploy_steps": {Event.DEPLOY: 69, Event.REBUILD: 69},
+    "disable_ramdisk": {Event.CLEAN: 70, Event.SERVICE: 108},
+    "service_steps": {Event.SERVICE: 87},
+    "runbook": {Event.CLEAN: 92, Event.SERVICE: 92, Event.DEPLOY: 92},
 }
 
 # What must stand beside a verb.
@@ -61,7 +62,7 @@ class StepRequest(Body):
     interface: StepInterface
     step: str
     args: dict[str, Any] = msgspec.field(default_factory=dict)
-    order: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    order: Annotated[int, msgspec.Meta(ge=0, le=MAX_PRIORITY)] | None = None
     execute_on_child_nodes: bool = False
     limit_child_node_execution: list[str] = msgspec.field(default_factory=list)
 
@@ -72,7 +73,7 @@ class DeployStepRequest(Body):
     interface: StepInterface
     step: str
     args: dict[str, Any]
-    priority: Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern="^[0-9]+$")]
+    priority: Annotated[int, msgspec.Meta(ge=0, le=MAX_PRIORITY)] | Annotated[str, msgspec.Meta(pattern="^[0-9]{1,9}$")]
 
 
 class ProvisionRequest(Body):
@@ -133,12 +134,14 @@ def _event(node: sa.Row[Any], wanted: ProvisionRequest, minor: int) -> Event:
 
 def _check_extras(wanted: ProvisionRequest, event: Event, minor: int) -> None:
     """Raise for what stands beside a target that it means nothing to. Empty values are nothing (Metal3 sends them)."""
-    for name, (since, events) in EXTRAS.items():
+    for name, events in EXTRAS.items():
         if not getattr(wanted, name):
             continue
-        versions.require(minor, since, f"The key {name}")
+        versions.require(minor, events.get(event, min(events.values())), f"The key {name}")
         if event not in events:
             raise errors.Invalid(reason=f"The key {name} means nothing to the verb {wanted.target!r}.")
+    if wanted.runbook:
+        raise errors.NotThereYet(what="The key runbook", supported="steps that the request names")
     if event in NEEDS:
         name, what = NEEDS[event]
         given = getattr(wanted, name)

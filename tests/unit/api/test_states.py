@@ -15,7 +15,7 @@ from ironic_lite.api.v1.node_states import POWER_TARGETS
 from ironic_lite.conductor.reports import SensorReport
 from ironic_lite.conductor.validation import Validation
 from ironic_lite.db import nodes
-from ironic_lite.db.nodes import Event as Happened
+from ironic_lite.db.history import Event as Happened
 from ironic_lite.db.nodes import Hold
 from ironic_lite.db.tables import nodes as table
 from ironic_lite.domain.provision import NEXT, TABLE, VERBS, Event, accepts
@@ -173,6 +173,13 @@ def test_a_verb_is_refused_before_its_version(service: Service, verb: str) -> No
         ("available", {"target": "active", "deploy_steps": [A_STEP]}, 110, 400),
         ("available", {"target": "active", "deploy_steps": [A_STEP | {"args": {}, "priority": "5"}]}, 110, 202),
         ("available", {"target": "active", "deploy_steps": [A_STEP | {"args": {}, "priority": "x"}]}, 110, 400),
+        ("available", {"target": "active", "deploy_steps": [A_STEP | {"args": {}, "priority": "9" * 5000}]}, 110, 400),
+        ("available", {"target": "active", "deploy_steps": [A_STEP | {"args": {}, "priority": 10**26}]}, 110, 400),
+        ("available", {"target": "active", "runbook": "r"}, 110, 400),
+        ("manageable", {"target": "clean", "clean_steps": [A_STEP], "runbook": "r"}, 110, 400),
+        ("active", {"target": "service", "service_steps": [A_STEP], "disable_ramdisk": True}, 107, 406),
+        ("active", {"target": "service", "service_steps": [A_STEP], "disable_ramdisk": True}, 108, 202),
+        ("active", {"target": "rebuild", "configdrive": "aGk="}, 34, 406),
         ("available", {"target": "active", "configdrive": "not base64!"}, 110, 400),
         ("available", {"target": "active", "configdrive": "http://somewhere/drive"}, 110, 202),
         ("available", {"target": "active", "configdrive": {"meta_data": {}}}, 55, 406),

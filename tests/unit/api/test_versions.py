@@ -37,7 +37,11 @@ def declared(service: Service) -> dict[str, int]:
     found |= {f"filter {name}": one.argument.since for filters in FILTERS for name, one in filters.items()}
     found |= {f"verb {verb}": since for verb, (_, since) in VERBS.items()}
     found |= {f"power {target}": since for target, (_, since) in node_states.POWER_TARGETS.items()}
-    found |= {f"key {name}": since for name, (since, _) in provisioning.EXTRAS.items()}
+    found |= {
+        f"key {name} of {event}": since
+        for name, events in provisioning.EXTRAS.items()
+        for event, since in events.items()
+    }
     found |= {f"driver.{name}": since for name, since in drivers.FIELDS.items()}
     found |= {f"driver argument {name}": one.since for name, one in drivers.ARGUMENTS.items()}
     found |= {f"begins in {state}": since for since, state in node_rules.BEGINS_IN.items()}

@@ -31,7 +31,8 @@ __all__ = ["scripted"]
 
 OPTIONS = ("clean_callback_timeout", "deploy_callback_timeout", "service_callback_timeout", "inspect_wait_timeout",
            "rescue_callback_timeout", "max_concurrent_clean", "max_concurrent_deploy",
-           "automated_clean", "allow_provisioning_in_maintenance", "clean_step_priority_override")  # fmt: skip
+           "automated_clean", "verify_step_priority_override",
+           "allow_provisioning_in_maintenance", "clean_step_priority_override")  # fmt: skip
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_an_abort_waits_for_a_step_that_cannot(story: Story):
     node = story.go(node, Event.ABORT)
     assert (node.provision_state, node.clean_step["abort_after"]) == ("clean wait", True)
     node = story.later(node, 11)
-    assert (node.provision_state, LEDGER) == ("clean failed", ["stubborn", "check"])
+    assert (node.provision_state, node.maintenance, LEDGER) == ("clean failed", False, ["stubborn", "check"])
     assert "aborted by request after step vendor.stubborn" in (node.last_error or "")
 
 
@@ -386,9 +387,8 @@ def test_an_instance_leaves_nothing_behind(story: Story):
     assert node.instance_info == {"configdrive": "aGk="}
     assert node.deploy_step == {}
     node = story.go(node, Event.RESCUE, Request(rescue_password="secret"))
-    assert node.instance_info["rescue_password"] == "secret"
-    node = story.go(node, Event.UNRESCUE)
     assert "rescue_password" not in node.instance_info
+    node = story.go(node, Event.UNRESCUE)
     node = story.go(node, Event.DELETE)
     assert (node.instance_info, node.driver_internal_info) == ({}, {})
 
@@ -493,6 +493,69 @@ def test_a_bmc_that_cannot_be_asked_is_asked_again(story: Story):
     del SCRIPT["check"]
     story.held.pass_s(10.1)
     until(lambda: story.now(node).provision_state == "manageable")
+
+
+def test_a_step_of_power_that_fails_leaves_no_target_behind(story: Story):
+    dead = {"redfish_address": "http://127.0.0.1:9"}
+    node = story.node(
+        "manageable", driver="redfish", power_interface="redfish", driver_info=dead, vendor_interface=None
+    )
+    node = story.go(node, Event.CLEAN, Request(steps=[AskedStep("power", "power_on")]))
+    assert (node.provision_state, node.target_power_state) == ("clean failed", None)
+
+
+def test_a_database_that_is_away_for_a_moment_fails_nobody(story: Story):
+    SCRIPT["again"] = errors.DatabaseUnavailable(reason="it is away")
+    node = story.go(story.node("manageable"), Event.CLEAN, steps("again"))
+    assert (node.provision_state, node.last_error) == ("cleaning", None)
+    SCRIPT.clear()
+    assert recovery.take_up_stranded(story.conductor) == 1
+    story.held.pass_s(0)
+    until(lambda: story.now(node).provision_state == "manageable")
+    assert LEDGER == ["again", "again"]
+
+
+def test_a_lock_that_nobody_has_any_more_is_freed_and_no_other(story: Story, slow: None):
+    lost, busy = story.node("cleaning", target_provision_state="available"), story.node("active")
+    nodes.take(story.conductor.database, lost, Hold("h1", "of-nobody"), "provide", {})
+    provision.change_provision_state.run(story.conductor, busy.uuid, Event.SERVICE, REBOOT)
+    until(lambda: story.now(busy).target_power_state == "power on")
+    assert recovery.free_forgotten(story.conductor) == 1
+    assert (story.now(lost).reservation, story.now(busy).reservation) == (None, "h1")
+    story.conductor.interrupted.set()
+
+
+def test_what_a_bmc_says_may_be_anything(story: Story):
+    SCRIPT["once"] = Failed("bad\0thing" + "x" * 100_000)
+    node = story.go(story.node("manageable"), Event.CLEAN, steps("once"))
+    assert node.provision_state == "clean failed"
+    assert "bad\N{REPLACEMENT CHARACTER}thing" in (node.last_error or "")
+
+
+def test_a_crash_between_the_two_states_of_an_unhold_goes_on(story: Story):
+    node = story.go(story.node("manageable"), Event.CLEAN, steps("hold", "again"))
+    nodes.change(story.conductor.database, node.uuid, node.revision, {"provision_state": "clean wait"})
+    story.waiting.place([story.now(node)])
+    story.held.pass_s(1)
+    until(lambda: story.now(node).provision_state == "manageable")
+    assert LEDGER == ["again"]
+
+
+def test_who_finds_no_room_on_the_agenda_is_made_up_for(story: Story):
+    SCRIPT["asked"] = WAITS
+    story.conductor.agenda.limit = 0
+    node = story.go(story.node("manageable"), Event.CLEAN, steps("asked"))
+    story.conductor.agenda.limit = 100
+    story.waiting.make_up()
+    assert story.later(node, 11).provision_state == "manageable"
+
+
+def test_a_verification_cannot_wait(story: Story):
+    config.CONF.set_override("verify_step_priority_override", [{"vendor.asked": 10}], "conductor")
+    SCRIPT["asked"] = WAITS
+    node = story.go(story.node("enroll"), Event.MANAGE)
+    assert node.provision_state == "enroll"
+    assert "a verification cannot wait" in (node.last_error or "")
 
 
 def test_every_state_in_which_nodes_wait_or_hold_belongs_to_a_working_one():
