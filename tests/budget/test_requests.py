@@ -9,7 +9,7 @@ from tests.budget.conftest import Stack
 from tests.waiting import until
 
 MAX_POWER_STATEMENTS = 5
-MAX_POWER_CALLS = 1750
+MAX_POWER_CALLS = 1400
 # BEGIN is SQLite's own way of taking the write lock; COMMIT never shows here.
 UNCOUNTED = ("BEGIN", "PRAGMA")
 
