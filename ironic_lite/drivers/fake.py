@@ -15,6 +15,7 @@ from ironic_lite.domain.indicators import Indicator, Light, Part
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootDevice, BootMode, Power, PowerTarget
 from ironic_lite.drivers.interfaces import Attempt, BootChoice, Collected, Reading
+from ironic_lite.drivers.steps import Done, Outcome, Wait
 
 # Those of Ironic's fake machine.
 INDICATORS: Final = (
@@ -200,3 +201,23 @@ def _at_length(delay: Range, attempt: Attempt) -> Iterator[float]:
     attempt.permit()
     if (delay_s := triangular_s(*delay)) > 0:
         yield min(delay_s, attempt.deadline.left_s())
+
+
+class FakeInterface:
+    """What the fake interfaces have in common. Nobody waits in a thread for steps of a machine that does nothing."""
+
+    properties: Mapping[str, str] = {}
+
+    def check(self, node: Node) -> None:
+        """Nothing in driver_info can be wrong."""
+
+    def over(self, node: Node, deadline: Deadline) -> Outcome:  # noqa: ARG002  # what every check is given
+        """Asked after a step's delay: it is over."""
+        return Done()
+
+
+def begun(delay: Range, attempt: Attempt) -> Outcome:
+    """A step that is over at once, or after the delay."""
+    attempt.permit()
+    delay_s = triangular_s(*delay)
+    return Wait("the fake machine to take its time", check_after_s=delay_s) if delay_s else Done()

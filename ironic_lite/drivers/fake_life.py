@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from ironic_lite.clock import Deadline, triangular_s
+from ironic_lite.clock import triangular_s
 from ironic_lite.config import Section
 from ironic_lite.domain.node import Node
-from ironic_lite.drivers.fake import Delay, Range
+from ironic_lite.drivers.fake import Delay, FakeInterface, Range, begun
 from ironic_lite.drivers.interfaces import Attempt
 from ironic_lite.drivers.steps import Done, Outcome, Wait, step
 
@@ -22,44 +22,25 @@ class conf(Section, name="fake"):
     vendor_delay = Delay("0", help='Seconds that a vendor step takes: "a", or "a,b" for a random one.')
 
 
-class _Slow:
-    """Steps of a machine that does nothing for a while: nobody waits for it in a thread."""
-
-    properties: Mapping[str, str] = {}
-
-    def check(self, node: Node) -> None:
-        """Nothing in driver_info can be wrong."""
-
-    def over(self, node: Node, deadline: Deadline) -> Outcome:
-        """Asked after the delay: it is over."""
-        return Done()
-
-
-def _begun(delay: Range) -> Outcome:
-    delay_s = triangular_s(*delay)
-    return Wait("the fake machine to take its time", check_after_s=delay_s) if delay_s else Done()
-
-
 def _rest(delay: Range, attempt: Attempt) -> Iterator[float]:
     attempt.permit()
     if (delay_s := triangular_s(*delay)) > 0:
         yield min(delay_s, attempt.deadline.left_s())
 
 
-class FakeDeploy(_Slow):
+class FakeDeploy(FakeInterface):
     """A deployment without an image."""
 
     @step(deploy=100, abortable=True, repeatable=True, check="over")
     def deploy(self, node: Node, attempt: Attempt) -> Outcome:
         """The machine has its instance."""
-        attempt.permit()
-        return _begun(conf.deploy_delay)
+        return begun(conf.deploy_delay, attempt)
 
     def tear_down(self, node: Node, attempt: Attempt) -> Iterator[float]:
         yield from _rest(conf.deploy_delay, attempt)
 
 
-class FakeRescue(_Slow):
+class FakeRescue(FakeInterface):
     """A rescue without a ramdisk."""
 
     def rescue(self, node: Node, attempt: Attempt) -> Iterator[float]:
@@ -69,7 +50,7 @@ class FakeRescue(_Slow):
         yield from _rest(conf.rescue_delay, attempt)
 
 
-class FakeRaid(_Slow):
+class FakeRaid(FakeInterface):
     """RAID without disks."""
 
     @step(clean=0, deploy=0, service=0, repeatable=True, check="over")
@@ -77,8 +58,7 @@ class FakeRaid(_Slow):
         self, node: Node, attempt: Attempt, *, create_root_volume: bool = True, create_nonroot_volumes: bool = True
     ) -> Outcome:
         """As if target_raid_config had been made."""
-        attempt.permit()
-        return _begun(conf.raid_delay)
+        return begun(conf.raid_delay, attempt)
 
     @step(deploy=0, repeatable=True, check="over")
     def apply_configuration(
@@ -92,17 +72,15 @@ class FakeRaid(_Slow):
         delete_existing: bool = True,
     ) -> Outcome:
         """As if that configuration had been made."""
-        attempt.permit()
-        return _begun(conf.raid_delay)
+        return begun(conf.raid_delay, attempt)
 
     @step(clean=0, deploy=0, service=0, repeatable=True, check="over")
     def delete_configuration(self, node: Node, attempt: Attempt) -> Outcome:
         """As if there had been one."""
-        attempt.permit()
-        return _begun(conf.raid_delay)
+        return begun(conf.raid_delay, attempt)
 
 
-class FakeVendor(_Slow):
+class FakeVendor(FakeInterface):
     """Steps for trying out what steps can do."""
 
     @step(clean=0, deploy=0, service=0, repeatable=True)

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from ironic_lite.clock import Deadline
 from ironic_lite.config import Section
 from ironic_lite.domain.bios import Setting
@@ -13,7 +15,9 @@ from ironic_lite.domain.firmware import BIOS, BMC, Component
 from ironic_lite.domain.inventory import GIB, Boot, Cpu, Disk, Interface, Inventory, Memory, SystemVendor
 from ironic_lite.domain.node import Node
 from ironic_lite.domain.states import BootMode
-from ironic_lite.drivers.fake import Delay, take
+from ironic_lite.drivers.fake import Delay, FakeInterface, begun, take
+from ironic_lite.drivers.interfaces import Attempt
+from ironic_lite.drivers.steps import Outcome, step
 
 SETTINGS: Final = (
     Setting("BootMode", "Uefi", "Enumeration", ["Uefi", "Bios"], reset_required=True, read_only=False),
@@ -25,35 +29,57 @@ COMPONENTS: Final = (Component(BIOS, "1.0"), Component(BMC, "1.0"))
 class conf(Section, name="fake"):  # a section reads as `conf.option`
     """How slow the fake machine tells of itself."""
 
-    bios_delay = Delay("0", help='Seconds that reading BIOS settings takes: "a", or "a,b" for a random one.')
-    firmware_delay = Delay("0", help='Seconds that reading firmware takes: "a", or "a,b" for a random one.')
+    bios_delay = Delay("0", help='Seconds that reading BIOS settings, or a step of them, takes: "a", or "a,b", random.')
+    firmware_delay = Delay("0", help='Seconds that reading firmware, or an update, takes: "a", or "a,b", random.')
     inspect_delay = Delay("0", help='Seconds that an inspection takes: "a", or "a,b" for a random one.')
 
 
-class _Fake:
-    properties: Mapping[str, str] = {}
+class NamedValue(msgspec.Struct, forbid_unknown_fields=True):
+    """One setting of a request."""
 
-    def check(self, node: Node) -> None:
-        """Nothing in driver_info can be wrong."""
+    name: str
+    value: Any
 
 
-class FakeBIOS(_Fake):
+class Update(msgspec.Struct):
+    """One piece of firmware of a request."""
+
+    component: str
+    url: str
+
+
+class FakeBIOS(FakeInterface):
     """Two settings, the same for every machine."""
 
     def settings(self, node: Node, deadline: Deadline) -> list[Setting]:
         take(node, conf.bios_delay, deadline)
         return list(SETTINGS)
 
+    @step(clean=0, deploy=0, service=0, repeatable=True, check="over")
+    def apply_configuration(self, node: Node, attempt: Attempt, *, settings: list[NamedValue]) -> Outcome:
+        """As if they had been set: a machine that is nothing but its row has nowhere to keep them."""
+        return begun(conf.bios_delay, attempt)
 
-class FakeFirmware(_Fake):
+    @step(clean=0, deploy=0, service=0, repeatable=True, check="over")
+    def factory_reset(self, node: Node, attempt: Attempt) -> Outcome:
+        """As if they had been changed before."""
+        return begun(conf.bios_delay, attempt)
+
+
+class FakeFirmware(FakeInterface):
     """Two pieces, the same for every machine."""
 
     def components(self, node: Node, deadline: Deadline) -> list[Component]:
         take(node, conf.firmware_delay, deadline)
         return list(COMPONENTS)
 
+    @step(clean=0, service=0, repeatable=True, check="over")
+    def update(self, node: Node, attempt: Attempt, *, settings: list[Update]) -> Outcome:
+        """As if it had been written."""
+        return begun(conf.firmware_delay, attempt)
 
-class FakeInspect(_Fake):
+
+class FakeInspect(FakeInterface):
     """What the row's properties say is what is found, and a small machine before they say anything."""
 
     def inspect(self, node: Node, deadline: Deadline) -> Inventory:

@@ -87,8 +87,9 @@ class Offer(msgspec.Struct, frozen=True):
         )
 
     def call(self, node: Node, attempt: Attempt, step: Step) -> Outcome:
-        """Do it."""
-        return self.run(node, attempt, **step.args)
+        """Do it, with its arguments as the function's annotations have them."""
+        given = msgspec.convert(step.args, self.arguments)
+        return self.run(node, attempt, **{name: getattr(given, name) for name in self.arguments.__struct_fields__})
 
     def _checked(self, args: Mapping[str, Any]) -> dict[str, Any]:
         try:

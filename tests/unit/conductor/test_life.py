@@ -22,6 +22,7 @@ from ironic_lite.domain.node import Node
 from ironic_lite.domain.provision import NEXT, TABLE, WORK_OF, Event
 from ironic_lite.domain.states import WORKING, Provision
 from ironic_lite.domain.steps import AskedStep, Plan, Step, StepKind
+from ironic_lite.drivers import registry
 from tests.clocks import HeldClock
 from tests.parts.scripted_steps import GATE, LEDGER, SCRIPT, Done, Failed, Wait, scripted
 from tests.parts.story import Story
@@ -318,6 +319,21 @@ def test_a_deploy_step_is_named_once_and_the_core_step_can_be_left_out(story: St
         story.go(node, Event.DEPLOY, twice)
     story.go(node, Event.DEPLOY, Request(steps=[AskedStep("deploy", "deploy", {}, 0)]))
     assert "There are no deploy steps to do." in story.history(node)[-1].event
+
+
+def test_every_step_of_fake_hardware_can_be_done(story: Story):
+    args: dict[str, dict[str, Any]] = {
+        "bios.apply_configuration": {"settings": [{"name": "MemTest", "value": "true"}]},
+        "firmware.update": {"settings": [{"component": "bmc", "url": "http://somewhere/bmc.bin"}]},
+        "raid.apply_configuration": {"raid_config": {"logical_disks": []}},
+    }
+    node = story.node("manageable", vendor_interface="fake")
+    offers = registry.steps(node)
+    for kind, state, verb in ((StepKind.CLEAN, "manageable", Event.CLEAN), (StepKind.SERVICE, "active", Event.SERVICE)):
+        names = [key for key, one in offers.items() if kind in one.terms.priorities and key[1] != "trigger_servicewait"]
+        wanted: list[Any] = [AskedStep(where, name, args.get(f"{where}.{name}", {})) for where, name in names]  # type: ignore[arg-type]
+        node = story.go(story.node(state, vendor_interface="fake"), verb, Request(steps=wanted))
+        assert (node.provision_state, node.last_error, len(wanted) > 3) == (state, None, True)
 
 
 def test_priorities_can_be_overridden(story: Story):
