@@ -195,7 +195,7 @@ def _demanded(node: Node, kind: str) -> Any:
         having = [name for name, target in load(node.driver).interfaces[kind].items() if target is not None]
         name = getattr(node, f"{kind}_interface") or "none"
         raise errors.UnsupportedByDriver(
-            interface=kind, node=node.label, what=name, supported=", ".join(having) or "none"
+            interface=kind, node=node.label, what=f"this as {name!r}", supported=", ".join(having) or "none"
         )
     return found
 

@@ -87,7 +87,7 @@ def test_an_interface_is_there_or_but_a_name(machine: Machine, kind: str) -> Non
 
 def test_bios_settings_are_told_by_name_and_as_text(machine: Machine) -> None:
     if not registry.has(machine.node, "bios"):
-        with pytest.raises(errors.UnsupportedByDriver, match="supported are: fake, redfish"):
+        with pytest.raises(errors.UnsupportedByDriver, match="supported are: none"):
             registry.bios(machine.node)
         return
     found = registry.bios(machine.node).settings(machine.node, deadline())
