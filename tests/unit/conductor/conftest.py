@@ -15,6 +15,7 @@ from ironic_lite.conductor.context import Conductor, Work
 from ironic_lite.conductor.freshness import Freshness
 from ironic_lite.db import conductors, migrate
 from ironic_lite.db.engine import Database
+from ironic_lite.drivers.contact import IO
 from ironic_lite.executors.agenda import Agenda
 from ironic_lite.executors.kinds import Kind
 from ironic_lite.executors.taskpool import TaskPool
@@ -78,6 +79,7 @@ def conductor(database: Database, held: HeldClock) -> Iterator[Conductor]:
     agenda.stop(Deadline(clock, 10))
     assert pool.drain(Deadline(clock, 10)) == []
     assert made.programs.stop_all(Deadline(clock, 10)) == []
+    IO.stop(Deadline(clock, 10))  # whoever asked a BMC began it
 
 
 @pytest.fixture
